@@ -1,0 +1,170 @@
+"""How it is used: `grad` walks the Nodes backwards; `no_grad` stops the recording."""
+
+import contextlib
+
+from ..backend import asarray, namespace
+from .state import state
+from .tensor import Leaf, Part, Tensor
+
+
+def grad(loss, inputs, grad_outputs=None, create_graph=False, allow_unused=False):
+    """∂loss/∂input for each of `inputs`: Tensors of the inputs' shapes.
+
+    inputs: a Tensor (one Tensor is returned) or a sequence of them (a list is returned); leaves or intermediate.
+    grad_outputs: the cotangent of `loss`, of its shape; needed unless the loss is a single number.
+    create_graph: record the backward pass, so that the result can be differentiated again.
+    allow_unused: None, instead of an error, for an input on which the loss does not depend.
+    Only VJPs on a path from the loss to `inputs` run.
+    """
+    if isinstance(inputs, Tensor):
+        return grad(loss, [inputs], grad_outputs, create_graph, allow_unused)[0]
+    cotangents = {}
+    if loss.node is not None:
+        cotangents[loss.node.serial] = _first_cotangent(loss, grad_outputs, create_graph)
+    wanted = [_serial_of(t, i) for i, t in enumerate(inputs)]
+    seen = _ancestors(loss.node, min(wanted, default=0))
+    useful = set(wanted)
+    for serial in sorted(seen):
+        if any(p is not None and p.serial in useful for p in seen[serial].parents):
+            useful.add(serial)
+    keep = set(wanted)
+    with recording(create_graph or state.recording):
+        for serial in sorted(useful & seen.keys(), reverse=True):
+            if serial in cotangents:
+                g = cotangents[serial] if serial in keep else cotangents.pop(serial)
+                _pull_back(seen[serial], g, useful, cotangents, create_graph)
+    found = [cotangents.get(s) for s in wanted]
+    if not allow_unused:
+        for i, (t, g) in enumerate(zip(inputs, found)):
+            if g is None:
+                raise ValueError(
+                    f"grad: the loss does not depend on {_name(t, i)} (shape {t.shape}). "
+                    f"Was it cut by detach() or no_grad()? Pass allow_unused=True to get None for it."
+                )
+    return [g if g is None or isinstance(g, Tensor) else Tensor(g) for g in found]
+
+
+def backward(loss, gradient=None, create_graph=False):
+    """Add ∂loss/∂leaf to the `.grad` of every leaf that `loss` depends on. A convenience on top of `grad`."""
+    if loss.node is None:
+        raise ValueError("backward: the loss depends on no tensor that was made with requires_grad=True.")
+    leaves = [t for n in _ancestors(loss.node).values() if type(n) is Leaf and (t := n.tensor()) is not None]
+    for leaf, g in zip(leaves, grad(loss, leaves, gradient, create_graph, allow_unused=True)):
+        if g is not None:
+            leaf.grad = g if leaf.grad is None else leaf.grad + g
+
+
+Tensor.backward = backward
+
+
+def _ancestors(node, oldest=-1):
+    """{serial: Node} of all Nodes that `node` depends on, itself included, not older than `oldest`."""
+    seen, stack = {}, [node]
+    while stack:
+        n = stack.pop()
+        if n is not None and n.serial >= oldest and n.serial not in seen:
+            seen[n.serial] = n
+            stack.extend(n.parents)
+    return seen
+
+
+def _first_cotangent(loss, grad_outputs, create_graph):
+    if grad_outputs is None:
+        if loss.size != 1:
+            raise ValueError(
+                f"grad: expected a loss that is a single number; got shape {loss.shape}. "
+                f"Reduce it with .sum() or .mean(), or pass grad_outputs of that shape."
+            )
+        g = namespace(loss.data).ones_like(loss.data)
+    else:
+        g = grad_outputs if isinstance(grad_outputs, Tensor) else asarray(grad_outputs, loss.dtype)
+        if g.shape != loss.shape:
+            raise ValueError(f"grad: expected grad_outputs of shape {loss.shape}, as the loss; got {g.shape}.")
+    if create_graph:
+        return g if isinstance(g, Tensor) else Tensor(g)
+    return g.data if isinstance(g, Tensor) else g
+
+
+def _serial_of(t, i):
+    if not isinstance(t, Tensor) or t.node is None:
+        raise ValueError(f"grad: {_name(t, i)} has no gradient. Make it with tensor(..., requires_grad=True).")
+    return t.node.serial
+
+
+def _pull_back(node, g, useful, cotangents, create_graph):
+    """Add this Node's contributions to the cotangents of its parents."""
+    if type(node) is Leaf:
+        return
+    if type(node) is Part:  # one place of the tuple of cotangents that the op's VJPs will receive
+        cotangents.setdefault(node.parents[0].serial, [None] * node.count)[node.index] = g
+        return
+    if state.watcher is not None:
+        state.watcher.before_vjps(node)
+    shared = {}
+    for i, (parent, vjp, shape) in enumerate(zip(node.parents, node.vjps, node.shapes)):
+        if parent is None or vjp is None or parent.serial not in useful:
+            continue
+        f, wants, _ = vjp
+        try:
+            contribution = f(g, *[_argument(node, name, g, create_graph, shared) for name in wants])
+        except Exception as error:
+            error.add_note(f"in the VJP of {node.op} for {node.op.input_name(i)!r}")
+            raise
+        if contribution is None:  # no cotangent came to the outputs that depend on this input
+            continue
+        if contribution.shape != shape:
+            contribution = unbroadcast(contribution, shape)
+        if state.watcher is not None:
+            state.watcher.after_vjp(node, i, contribution)
+        serial = parent.serial
+        cotangents[serial] = cotangents[serial] + contribution if serial in cotangents else contribution
+
+
+def _argument(node, name, g, create_graph, shared):
+    """What a VJP gets for a name: arrays in ordinary training, Tensors of the graph when it is recorded again."""
+    if name not in node.saved:  # a shared quantity, computed when first asked for
+        if name not in shared:
+            f, wants, _ = node.op.rules[name]
+            shared[name] = f(g, *[_argument(node, w, g, create_graph, shared) for w in wants])
+        return shared[name]
+    value = node.saved[name]
+    if isinstance(value, Tensor):
+        return value if create_graph else value.data
+    if not create_graph:
+        return tuple(getattr(v, "data", v) for v in value) if name in node.op.variadic_inputs else value
+    if name == "out":  # stored as an array, so that no reference cycle is closed; re-attached to its Node here
+        if type(value) is tuple:
+            return tuple(Tensor(v, Part(node, i, len(value))) for i, v in enumerate(value))
+        return Tensor(value, node)
+    return value
+
+
+def unbroadcast(g, shape):
+    """Sum `g` over the axes along which an array of this shape was broadcast: the adjoint of broadcasting."""
+    extra = len(g.shape) - len(shape)
+    axes = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + extra] != 1)
+    if not axes and extra == 0:
+        raise ValueError(
+            f"a VJP returned a gradient of shape {g.shape} for an input of shape {shape}: it must have that shape, "
+            f"or one that broadcasting makes of it."
+        )
+    return g.sum(axis=axes).reshape(shape)
+
+
+@contextlib.contextmanager
+def recording(on):
+    """Record what happens inside, or do not."""
+    before, state.recording = state.recording, on
+    try:
+        yield
+    finally:
+        state.recording = before
+
+
+def no_grad():
+    """`with no_grad():` or `@no_grad()`: nothing inside is recorded, so nothing inside can be differentiated."""
+    return recording(False)
+
+
+def _name(t, i):
+    return repr(getattr(t, "name", None) or f"inputs[{i}]")

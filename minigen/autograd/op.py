@@ -1,0 +1,160 @@
+"""How it is recorded: `@op` makes a differentiable function of a function on arrays and its named VJPs."""
+
+import inspect
+
+import numpy as np
+
+from .state import state
+from .tensor import Node, Part, Tensor
+
+TORCH_NAMES = {"dim": "axis", "keepdim": "keepdims", "input": "x"}  # accepted as keywords by every op
+
+
+class Op:
+    """A differentiable function; made by the decorator `op`, which explains it."""
+
+    def __init__(self, forward, rules):
+        self.forward, self.__name__, self.__doc__ = forward, forward.__name__, forward.__doc__
+        self.__module__, self.__wrapped__ = forward.__module__, forward
+        parameters = list(inspect.signature(forward).parameters.values())
+        inputs = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
+        self.inputs = [p.name for p in inputs]
+        self.options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        self.variadic = inputs[-1].kind is inputs[-1].VAR_POSITIONAL
+        self.variadic_inputs = self.inputs if self.variadic else ()
+        self.arity = len(inputs)
+        # Callers may give options by position too, as PyTorch's do.
+        self.__signature__ = inspect.Signature(
+            [p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in parameters] if not self.variadic else parameters
+        )
+        self.rules = {name: self._rule(name, f, rules) for name, f in rules.items()}
+        unused = rules.keys() - set(self.inputs) - {w for _, wants, _ in self.rules.values() for w in wants}
+        if unused:
+            raise TypeError(
+                f"op {self.__name__!r}: a rule is given for {sorted(unused)}, but the inputs are {self.inputs}, "
+                f"and no VJP asks for a shared quantity of that name."
+            )
+        self.vjps = [self.rules.get(name) for name in self.inputs]
+
+    def _rule(self, name, f, rules):
+        """(function, names of its arguments after g, names that must be saved for it)."""
+        wants = list(inspect.signature(f).parameters)[1:]
+        shared = rules.keys() - set(self.inputs)
+        keeps = [w for w in wants if w not in shared]
+        known = {*self.inputs, *self.options, *(f"{i}_shape" for i in self.inputs), "out"} | (
+            {"i"} if self.variadic else set()
+        )
+        for w in set(keeps) - known:
+            raise TypeError(
+                f"op {self.__name__!r}: the VJP for {name!r} asks for {w!r}; it may ask for {sorted(known | shared)}."
+            )
+        for w in shared & set(wants):
+            keeps += list(inspect.signature(rules[w]).parameters)[1:]
+        return f, wants, keeps
+
+    def _bind(self, args, options):
+        """Arguments in any of Python's spellings -> (inputs by position, options by name)."""
+        options = {TORCH_NAMES.get(k, k) if k not in self.options else k: v for k, v in options.items()}
+        try:
+            bound = self.__signature__.bind(*args, **options)
+        except TypeError as error:
+            raise TypeError(f"{self.__name__}{self.__signature__}: {error}.") from None
+        bound.apply_defaults()
+        values = bound.arguments
+        if self.variadic:
+            return values[self.inputs[0]], {name: values[name] for name in self.options}
+        return [values[name] for name in self.inputs], {name: values[name] for name in self.options}
+
+    def __call__(self, *args, **options):
+        if (len(args) != self.arity and not self.variadic) or not options.keys() <= self.options.keys():
+            args, options = self._bind(args, options)
+        arrays, parents, tensors, live = [], [], False, False
+        for a in args:
+            if isinstance(a, Tensor):
+                tensors = True
+                arrays.append(a.data)
+                parents.append(a.node)
+                live = live or a.node is not None
+            else:
+                # np.sqrt(2) is a float64 scalar: taken as the number it is, it cannot turn float32 into float64.
+                arrays.append(float(a) if type(a) is np.float64 else a)
+                parents.append(None)
+        if not tensors:
+            return self.forward(*args, **options)
+        try:
+            out = self.forward(*arrays, **options)
+        except Exception as error:
+            error.add_note(f"in {self.__name__}({_describe(self.inputs, arrays, options)})")
+            raise
+        node = self._record(args, arrays, parents, options, out) if live and state.recording else None
+        if state.watcher is not None:
+            state.watcher.forward(self, out, node)
+        if type(out) is tuple:
+            return tuple(Tensor(o, node and Part(node, i, len(out))) for i, o in enumerate(out))
+        return Tensor(out, node)
+
+    def _record(self, args, arrays, parents, options, out):
+        """The Node of this call. Only what a VJP that can run names is saved."""
+        vjps = self._variadic_vjps(len(args)) if self.variadic else self.vjps
+        saved = {}
+        for parent, vjp in zip(parents, vjps):
+            if parent is not None and vjp is not None:
+                for name in vjp[2]:
+                    if name not in saved:
+                        saved[name] = self._fetch(name, args, arrays, options, out)
+        shapes = [a.shape if p is not None else None for a, p in zip(arrays, parents)]
+        return Node(self, vjps, parents, shapes, saved)
+
+    def _fetch(self, name, args, arrays, options, out):
+        if name == "out":
+            return out
+        if name in self.options:
+            return options.get(name, self.options[name])
+        if self.variadic:
+            return [a.shape for a in arrays] if name.endswith("_shape") else args
+        if name.endswith("_shape"):
+            return arrays[self.inputs.index(name[:-6])].shape
+        return args[self.inputs.index(name)]
+
+    def _variadic_vjps(self, n):
+        """One rule for all the inputs: `i` tells it which one is meant."""
+        f, wants, keeps = self.rules[self.inputs[0]]
+        rest, keeps = [w for w in wants if w != "i"], [k for k in keeps if k != "i"]
+
+        def vjp(i):
+            return lambda g, *values: f(g, i=i, **dict(zip(rest, values)))
+
+        return [(vjp(i), rest, keeps) for i in range(n)]
+
+    def input_name(self, i):
+        return f"{self.inputs[0]}[{i}]" if self.variadic else self.inputs[i]
+
+    def __str__(self):
+        return self.__name__.strip("_")
+
+    def __repr__(self):
+        return f"<op {self.__name__}{self.__signature__}>"
+
+
+def op(**rules):
+    """Make an op of a function on arrays: arrays positional, options keyword-only.
+
+        @op(x=lambda g, x: g * 3 * x**2)
+        def cube(x):
+            return x**3
+
+    The VJP of the input called x is the keyword `x=`. It receives the cotangent g and whatever else it names: an
+    input, `out`, `<input>_shape`, an option. *The signature is the save-list*: nothing else is kept.
+    A keyword that is no input is a *shared quantity*: computed from g once a backward pass, for the VJPs naming it.
+    VJPs are written with operators, methods that arrays and Tensors share, and ops; then second order is free.
+    An input `*xs` takes any number of arrays; its VJP is told by `i` which of them is meant.
+    An op that returns a tuple has several outputs; then g and out are tuples, and g holds None where no cotangent came.
+    Raises TypeError, here and not in backward, where a rule names something that does not exist.
+    """
+    return lambda forward: Op(forward, rules)
+
+
+def _describe(names, arrays, options):
+    names = [names[min(i, len(names) - 1)] for i in range(len(arrays))]
+    inputs = [f"{n}: {a.shape} {a.dtype}" if hasattr(a, "dtype") else f"{n}: {a!r}" for n, a in zip(names, arrays)]
+    return ", ".join(inputs + [f"{k}={v!r}" for k, v in options.items() if not hasattr(v, "dtype")])

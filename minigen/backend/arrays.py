@@ -1,0 +1,116 @@
+"""Which library an array belongs to, and which library makes the next one.
+
+Both libraries live in one process. An operation never asks for "the" backend: it asks its own arguments, through
+`namespace(x)`. The only global state is the library on which *new* arrays are created, set by `use`.
+"""
+
+import sys
+
+import numpy as np
+
+# CuPy is imported when it is first asked for; its array type is added then. A dict lookup by type costs 40 ns.
+_namespaces = {np.ndarray: np, **{t: np for t in np.sctypeDict.values()}}
+_default = np
+
+INSTALL_CUPY = """\
+use("cupy"): CuPy cannot be used here: {reason}.
+Install the wheel for your CUDA version (`nvidia-smi` prints it) and try again:
+    CUDA 12.x: pip install "minigen[cuda12]"
+    CUDA 13.x: pip install "minigen[cuda13]"
+To go on without a GPU: minigen.use("numpy"), or --backend numpy on the command line."""
+
+
+class BackendError(RuntimeError):
+    """The array library that was asked for cannot be used on this machine; the message says what to do."""
+
+
+def namespace(x):
+    """The module whose functions work on the array `x`: `numpy` or `cupy`.
+
+    >>> namespace(np.zeros(3)).__name__
+    'numpy'
+    """
+    try:
+        return _namespaces[type(x)]
+    except KeyError:
+        return _namespace_of_unusual_type(x)
+
+
+def _namespace_of_unusual_type(x):
+    if isinstance(x, np.ndarray | np.generic):  # np.memmap and other subclasses
+        return np
+    cupy = sys.modules.get("cupy")
+    if cupy is not None and isinstance(x, cupy.ndarray):  # an array that the user made before use("cupy")
+        _namespaces[type(x)] = cupy
+        return cupy
+    raise TypeError(
+        f"expected an array or a Tensor; got {type(x).__module__}.{type(x).__qualname__}. "
+        f"Make one with minigen.tensor(...)."
+    )
+
+
+def use(name):
+    """Choose the library on which new arrays are created; returns its module.
+
+    name: "numpy" (CPU), "cupy" (GPU), or "auto" (CuPy where it works, else NumPy).
+    Arrays that exist already stay where they are; move them with `asarray` and `to_numpy`.
+    Raises BackendError, which says what to install, where "cupy" cannot be used.
+    """
+    global _default
+    if name == "numpy":
+        _default = np
+    elif name == "cupy":
+        _default = _import_cupy()
+    elif name == "auto":
+        try:
+            _default = _import_cupy()
+        except BackendError:
+            _default = np
+    else:
+        raise ValueError(f'use({name!r}): expected "numpy", "cupy" or "auto".')
+    return _default
+
+
+def _import_cupy():
+    try:
+        import cupy
+    except ImportError as error:
+        raise BackendError(INSTALL_CUPY.format(reason=error)) from error
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise BackendError(INSTALL_CUPY.format(reason=f"it is installed, but finds no GPU ({error})")) from error
+    if count == 0:
+        raise BackendError(INSTALL_CUPY.format(reason="it is installed, but finds no GPU"))
+    _namespaces[cupy.ndarray] = cupy
+    return cupy
+
+
+def default():
+    """The module on which new arrays are created: `numpy`, or `cupy` after `use("cupy")`."""
+    return _default
+
+
+def asarray(x, dtype=None):
+    """`x` as an array of the default library; this is the named way onto the GPU.
+
+    Python numbers, lists and ranges become float32 where they hold floats; arrays keep their dtype.
+    """
+    if dtype is None and not hasattr(x, "dtype"):
+        x = np.asarray(x)
+        if x.dtype == np.float64:
+            x = x.astype(np.float32)
+    if _default is np and not isinstance(x, np.ndarray | np.generic | list | tuple | int | float):
+        x = to_numpy(x)
+    return _default.asarray(x, dtype=dtype)
+
+
+def to_numpy(x):
+    """`x` as a NumPy array; this is the named way back from the GPU. NumPy arrays are returned as they are."""
+    return x.get() if hasattr(x, "get") else np.asarray(x)
+
+
+def synchronize():
+    """Wait until the device has done what it was asked for. Nothing to wait for on the CPU."""
+    if _default is not np:
+        _default.cuda.Device().synchronize()
