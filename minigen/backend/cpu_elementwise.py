@@ -1,0 +1,125 @@
+"""Elementwise kernels for the CPU: in cache-sized pieces, in place, on all threads.
+
+A chain of ufuncs over a large array is bound by memory.  Cut into 1 MiB pieces, each link of the chain finds its
+input in the cache.  Pieces are taken in *memory order*, so any layout is as fast as a vector.  No `where` and no
+boolean index, which cost 30 times a `maximum` or a product with a mask.
+"""
+
+import math
+
+import numpy as np
+
+from . import threads
+
+
+def apply(piece, out, *inputs):
+    """piece(out, *inputs) on matching flat pieces of `out` (dense memory) and `inputs` (same shape); returns `out`."""
+    if out.size <= threads.CHUNK:
+        piece(out, *inputs)  # a ufunc finds the memory order by itself
+        return out
+    flat = [in_memory_order(x, out) for x in (out, *inputs)]
+    threads.chunked(lambda lo, hi: piece(*[x[lo:hi] for x in flat]), out.size)
+    return out
+
+
+def in_memory_order(x, like):
+    """x as a vector, elements in the order in which those of `like` lie in memory; a view where the layouts agree."""
+    scale = like.itemsize
+    if [s * scale for s in x.strides] != [s * x.itemsize for s in like.strides] or x.size != like.size:
+        copy = np.empty_like(like, dtype=x.dtype)
+        copy[...] = x
+        x = copy
+    return x.ravel(order="K")
+
+
+def leaky_relu(x, slope):
+    """max(x, slope·x) for 0 ≤ slope ≤ 1; relu is slope 0.  Raises ValueError for a slope outside [0, 1]."""
+    if not 0 <= slope <= 1:
+        raise ValueError(f"leaky_relu: expected a slope in [0, 1]; got {slope}.")
+
+    def piece(y, x):
+        if slope == 0:
+            np.maximum(x, 0, out=y)  # 0·x would be NaN at infinity
+        else:
+            np.multiply(x, slope, out=y)
+            np.maximum(x, y, out=y)
+
+    return apply(piece, np.empty_like(x), x)
+
+
+def leaky_relu_grad(g, out, slope):
+    """x̄ = g where out > 0, slope·g elsewhere.  The sign of `out` is the sign of x, so x need not be kept."""
+
+    def piece(dx, g, out):
+        if slope == 0:
+            np.multiply(g, out > 0, out=dx)
+        else:
+            np.multiply(out > 0, dx.dtype.type(1 - slope), out=dx)  # a Python float would make it a float64 loop
+            dx += slope
+            dx *= g
+
+    return apply(piece, np.empty_like(out), g, out)
+
+
+def tanh(x):
+    """tanh x, on all threads."""
+    return apply(lambda y, x: np.tanh(x, out=y), np.empty_like(x), x)
+
+
+def tanh_grad(g, out):
+    """x̄ = g·(1 − out²)."""
+
+    def piece(dx, g, out):
+        np.multiply(out, out, out=dx)
+        np.subtract(1, dx, out=dx)
+        dx *= g
+
+    return apply(piece, np.empty_like(out), g, out)
+
+
+def sigmoid(x):
+    """σ(x) = ½ + ½ tanh(x/2), which cannot overflow."""
+
+    def piece(y, x):
+        np.multiply(x, 0.5, out=y)
+        np.tanh(y, out=y)
+        y *= 0.5
+        y += 0.5
+
+    return apply(piece, np.empty_like(x), x)
+
+
+def sigmoid_grad(g, out):
+    """x̄ = g·out·(1 − out)."""
+
+    def piece(dx, g, out):
+        np.subtract(1, out, out=dx)
+        dx *= out
+        dx *= g
+
+    return apply(piece, np.empty_like(out), g, out)
+
+
+def masked(x, mask, scale):
+    """x·mask·scale with a boolean mask: dropout and its own adjoint."""
+
+    def piece(y, x, mask):
+        np.multiply(x, mask, out=y)
+        y *= scale
+
+    return apply(piece, np.empty_like(x), x, mask)
+
+
+def dropout_mask(bit_generator, shape, p):
+    """Booleans, False with probability p, from 16 random bits each (p to 1/65536): 3 times cheaper than floats.
+
+    bit_generator: a NumPy bit generator such as SFC64.  4-D masks are channels-last in memory.
+    """
+    shape = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
+    size = math.prod(shape)
+    bits = bit_generator.random_raw(-(-size // 4)).view(np.uint16)[:size]
+    keep = bits >= round(p * 65536)
+    if len(shape) == 4:
+        n, c, h, w = shape
+        return keep.reshape(n, h, w, c).transpose(0, 3, 1, 2)
+    return keep.reshape(shape)

@@ -1,0 +1,20 @@
+"""Matrix products on the CPU: split over threads along the longer side of the result."""
+
+import numpy as np
+
+from . import threads
+
+
+def matmul(a, b):
+    """(m, k) @ (k, n) → (m, n).  Transposed views are as good as contiguous matrices: BLAS reads both.
+
+    Rows or columns of the result are shared out in ranges of at least 8; small products are not worth a second thread.
+    """
+    (m, k), n = a.shape, b.shape[1]
+    flop = 2 * m * k * n
+    y = np.empty((m, n), np.result_type(a, b))
+    if m >= n:
+        threads.run(lambda i, j: np.matmul(a[i:j], b, out=y[i:j]), threads.parts(m, flop, unit=8))
+    else:
+        threads.run(lambda i, j: np.matmul(a, b[:, i:j], out=y[:, i:j]), threads.parts(n, flop, unit=8))
+    return y
