@@ -20,6 +20,8 @@ class Op:
         inputs = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
         self.inputs = [p.name for p in inputs]
         self.options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        if "out" in self.inputs or "out" in self.options:
+            raise TypeError(f"op {self.__name__!r}: in a VJP, 'out' is the result; call the argument something else.")
         self.variadic = inputs[-1].kind is inputs[-1].VAR_POSITIONAL
         self.variadic_inputs = self.inputs if self.variadic else ()
         self.arity = len(inputs)

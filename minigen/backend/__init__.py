@@ -2,5 +2,17 @@
 
 from .arrays import BackendError, asarray, default, namespace, synchronize, to_numpy, use
 from .random import Generator
+from .threads import get_threads, set_threads
 
-__all__ = ["BackendError", "Generator", "asarray", "default", "namespace", "synchronize", "to_numpy", "use"]
+__all__ = [
+    "BackendError",
+    "Generator",
+    "asarray",
+    "default",
+    "get_threads",
+    "namespace",
+    "set_threads",
+    "synchronize",
+    "to_numpy",
+    "use",
+]

@@ -1,0 +1,96 @@
+"""Losses, as in torch.nn.functional. Unit: nats. `reduction`: "mean" over all elements, "sum" or "none"."""
+
+from ..autograd import op
+from ..backend import namespace
+from .activations import log_softmax, sigmoid
+from .common import as_tensor, raw, reduce_loss
+from .elementwise import abs, exp
+from .shape import gather, squeeze, unsqueeze
+
+
+def mse_loss(x, target, reduction="mean"):
+    """(x − t)²: the negative log-likelihood of a Gaussian of fixed variance, up to constants."""
+    d = x - target
+    return reduce_loss(d * d, reduction)
+
+
+def l1_loss(x, target, reduction="mean"):
+    """|x − t|: the negative log-likelihood of a Laplace distribution, up to constants."""
+    return reduce_loss(abs(x - target), reduction)
+
+
+@op(x=lambda g, x, target: g * (sigmoid(x) - target), target=lambda g, x: -g * x)
+def _bce_logits(x, target):
+    """−t·ln σ(x) − (1 − t)·ln(1 − σ(x)) = max(x, 0) − x·t + ln(1 + e^{−|x|});   σ(x) − t."""
+    xp = namespace(x)
+    e = xp.abs(x)
+    xp.negative(e, out=e)
+    xp.exp(e, out=e)
+    xp.log1p(e, out=e)
+    e += xp.maximum(x, 0)
+    e -= x * target
+    return e
+
+
+def binary_cross_entropy_with_logits(x, target, weight=None, reduction="mean", pos_weight=None):
+    """−t·ln σ(x) − (1 − t)·ln(1 − σ(x)) for logits x and targets t in [0, 1], stable for all x.
+
+    weight: factor of each element. pos_weight: factor of the first term, (C,) against the last axis.
+    """
+    if tuple(target.shape if hasattr(target, "shape") else ()) not in (tuple(x.shape), ()):
+        raise ValueError(
+            f"binary_cross_entropy_with_logits: expected target of shape {tuple(x.shape)}, as x; "
+            f"got {tuple(target.shape)}."
+        )
+    if pos_weight is None:
+        values = _bce_logits(x, target)
+    else:  # t·pos·softplus(−x) + (1 − t)·softplus(x), in terms of the two plain losses
+        values = target * pos_weight * _bce_logits(x, 1.0) + (1.0 - target) * _bce_logits(x, 0.0)
+    return reduce_loss(values if weight is None else values * weight, reduction)
+
+
+def cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
+    """−Σ_c t_c·ln softmax(x)_c: the negative log-likelihood of a class.
+
+    Shapes: x (N, C, ...) logits; target (N, ...) class numbers, or (N, C, ...) probabilities.
+    weight: (C,) factor of each class; "mean" then divides by the sum of the factors, as PyTorch.
+    ignore_index: a class number that counts for nothing. label_smoothing: this share of each target is spread evenly.
+    """
+    logp = log_softmax(x, axis=1)
+    C = x.shape[1]
+    target = as_tensor(target)
+    column = (1, -1) + (1,) * (x.ndim - 2)
+    if target.shape == tuple(x.shape):
+        t = target * (1 - label_smoothing) + label_smoothing / C
+        t = t if weight is None else t * weight.reshape(column)
+        values = -(t * logp).sum(axis=1)
+        return values.mean() if reduction == "mean" else reduce_loss(values, reduction)
+    if target.shape != (x.shape[0], *x.shape[2:]) or target.dtype.kind not in "iu":
+        raise ValueError(
+            f"cross_entropy: expected target of shape {(x.shape[0], *x.shape[2:])} with integer classes, or of shape "
+            f"{tuple(x.shape)} with probabilities; got {target.shape} {target.dtype}."
+        )
+    classes = target.data
+    counts = classes != ignore_index
+    safe = namespace(classes).where(counts, classes, 0)
+    if safe.size and not (0 <= int(safe.min()) and int(safe.max()) < C):
+        raise ValueError(f"cross_entropy: expected classes in [0, {C}); got {int(safe.min())} to {int(safe.max())}.")
+    factor = counts.astype(x.dtype) if weight is None else raw(weight)[safe] * counts
+    picked = squeeze(gather(logp, 1, unsqueeze(as_tensor(safe), 1).data), 1)
+    values = -picked * factor
+    if label_smoothing:
+        spread = logp if weight is None else logp * weight.reshape(column)
+        smooth = -spread.sum(axis=1) * counts / C
+        values = values * (1 - label_smoothing) + smooth * label_smoothing
+    if reduction == "mean":
+        return values.sum() / factor.sum()
+    return reduce_loss(values, reduction)
+
+
+def gaussian_kl(mu, logvar):
+    """KL(N(μ, σ²) ‖ N(0, 1)) = ½ Σ (μ² + σ² − ln σ² − 1), summed over all axes but the first.
+
+    Shapes: mu, logvar (N, ...), logvar = ln σ² → (N,). Unit: nats per sample.       Kingma & Welling 2014, appendix B
+    """
+    axes = tuple(range(1, mu.ndim))
+    return 0.5 * (mu * mu + exp(logvar) - logvar - 1.0).sum(axis=axes)
