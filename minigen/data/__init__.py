@@ -13,8 +13,9 @@ They are looked for in MINIGEN_DATA, then in the cache folder (see `store`).
 import difflib
 from pathlib import Path
 
+from .augment import horizontal_flip, random_shift
 from .dataset import DataError, Dataset, check_geometry
-from .loader import Loader, horizontal_flip, random_shift
+from .loader import Loader
 
 __all__ = ["DataError", "Dataset", "Loader", "datasets", "horizontal_flip", "load", "random_shift"]
 

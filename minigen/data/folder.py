@@ -69,6 +69,9 @@ def _opened(path):
     try:
         with tarfile.open(path) as tar:
             members = {member.name: member for member in tar if member.isfile() and _is_image(member.name)}
+            tar.fileobj.seek(tar.offset)
+            if tar.fileobj.read(512) != bytes(512):  # tarfile takes a cut or a damaged header for the end
+                raise tarfile.ReadError(f"no end marker after {len(tar.getmembers())} members")
             for member in members.values():
                 if member.size > MAX_BYTES:
                     raise DataError(f"{path}: {member.name}: image file of {member.size} bytes; at most {MAX_BYTES}.")

@@ -13,7 +13,7 @@ class Loader:
     where the whole data set lies as bytes.
 
     rng:       the loader's own Generator, or a seed for one; nothing else may draw from it.
-    augment:   None, or a function (uint8 images (B, H, W, C), rng) → the same shape, such as `horizontal_flip`.
+    augment:   None, or a function (uint8 images (B, H, W, C), rng) → the same shape, see `augment`.
                Its random numbers must come from `rng`, or a resumed run differs.
     drop_last: leave out the images that do not fill a batch (others each epoch, when shuffled).
 
@@ -88,23 +88,3 @@ class Loader:
         n = len(self.labels)
         self.order = asarray(self.rng.host.permutation(n) if self.shuffle else np.arange(n))
         self.position = 0
-
-
-def horizontal_flip(images, rng):
-    """Every image (B, H, W, C) mirrored, or not, with equal chance."""
-    flip = asarray(rng.host.random(len(images)) < 0.5)
-    return namespace(images).where(flip[:, None, None, None], images[:, :, ::-1], images)
-
-
-def random_shift(pixels=2):
-    """An augmentation: every image moved by up to `pixels` in each direction; its edge pixels fill the gap."""
-
-    def shift(images, rng):
-        n, h, w, _ = images.shape
-        xp = namespace(images)
-        dy, dx = (asarray(step) for step in rng.host.integers(-pixels, pixels + 1, (2, n, 1)))
-        rows = (xp.arange(h) + dy).clip(0, h - 1)  # (B, H)
-        columns = (xp.arange(w) + dx).clip(0, w - 1)  # (B, W)
-        return images[xp.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
-
-    return shift

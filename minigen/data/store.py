@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .dataset import DataError, Dataset
+from .dataset import Dataset
 
 
 def cache_dir():
