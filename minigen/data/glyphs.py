@@ -53,12 +53,12 @@ def generate(count, characters=DIGITS + LETTERS, *, split="train", size=28, seed
         raise DataError(f'glyphs: expected split "train" or "test"; got {split!r}.')
     if not characters or len(set(characters)) < len(characters):
         raise DataError(f"glyphs: expected distinct characters; got {characters!r}.")
-    faces, basis = fields(characters), _spline_basis(size)
+    faces, splines = fields(characters), _splines(size)
 
     def block(i):
         rng = np.random.default_rng([seed, list(COUNTS).index(split), i])
         labels, recipe = _draw(rng, len(characters), faces)
-        return _render(recipe, faces.distance, basis, size), labels
+        return _render(recipe, faces.distance, splines, size), labels
 
     blocks = range(-(-count // BLOCK))
     with ThreadPoolExecutor(threads or min(os.cpu_count() or 1, 8)) as pool:
@@ -115,12 +115,13 @@ def _draw(rng, classes, faces):
     return labels, (index, inverse.astype(np.float32), shift, scale, knots, softness)
 
 
-def _render(recipe, distance, basis, size):
+def _render(recipe, distance, splines, size):
     """uint8 (BLOCK, size, size): the recipe's characters, sampled bilinearly from their distance fields."""
     index, inverse, shift, scale, knots, softness = recipe
-    n, unit = len(index), REACH / 2
-    smooth = knots.reshape(3 * n, KNOTS * KNOTS) @ basis  # (3n, size·size)
-    u, v, weight = smooth.reshape(n, 3, size, size).transpose(1, 0, 2, 3)
+    unit = REACH / 2
+    # einsum rather than @: BLAS may round differently with another number of threads, and then seeds lie
+    rows = np.einsum("nfab,ay->fnyb", knots, splines)
+    u, v, weight = np.einsum("fnyb,bx->fnyx", rows, splines)
 
     # q = A⁻¹ p − A⁻¹ t + u(p), in cells of the field
     p = ((np.arange(size) + 0.5) * (2 / size) - 1).astype(np.float32)
@@ -153,9 +154,9 @@ def _render(recipe, distance, basis, size):
     return np.clip(top, 0, 255, out=top).astype(np.uint8)
 
 
-def _spline_basis(size):
-    """(KNOTS², size²): uniform cubic B-splines; a field is its control points (KNOTS·KNOTS) times this."""
+def _splines(size):
+    """(KNOTS, size) float32: uniform cubic B-splines, one row a knot, across the image."""
     x = (np.arange(size) + 0.5) / size * (KNOTS - 3)  # KNOTS − 3 spans cover the image
     t = np.abs(x[None, :] + 1 - np.arange(KNOTS)[:, None])  # distance to each knot, in spans
     spline = np.where(t < 1, 2 / 3 - t**2 + t**3 / 2, np.where(t < 2, (2 - t) ** 3 / 6, 0))
-    return np.einsum("ay,bx->abyx", spline, spline).reshape(KNOTS * KNOTS, size * size).astype(np.float32)
+    return spline.astype(np.float32)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from minigen.data import DataError, load
 from minigen.data.glyphs import DIGITS, LETTERS, generate, load_glyphs
@@ -23,6 +24,12 @@ def test_number_of_threads_and_of_images_does_not_change_an_image(glyphs):
     alone = generate(1001, threads=1)  # ends within a block
     assert np.array_equal(alone.images, glyphs.images[:1001])
     assert np.array_equal(alone.labels, glyphs.labels[:1001])
+
+
+@pytest.mark.parametrize("blas_threads", [1, 2])
+def test_number_of_blas_threads_does_not_change_an_image(blas_threads, glyphs):
+    with threadpool_limits(blas_threads, user_api="blas"):
+        assert np.array_equal(generate(1000).images, glyphs.images[:1000])
 
 
 def test_a_larger_size_shows_the_same_characters(glyphs):
