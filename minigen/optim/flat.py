@@ -1,0 +1,90 @@
+"""Flat storage: the parameters of an optimiser in one vector, so that an update is a few passes, not a few per layer."""
+
+from ..autograd import Tensor
+from ..backend import namespace
+
+SMALL = 1 << 16  # parameters below this many elements are updated together, from a gathered gradient
+
+
+def memory_order(x):
+    """`x` as a vector in the order of its memory: (O, kh, kw, C) for 4-D, row-major otherwise. A view where it can be."""
+    return (x.transpose(0, 2, 3, 1) if x.ndim == 4 else x).reshape(-1)
+
+
+def in_shape(vector, shape):
+    """The inverse of `memory_order`: a view of `vector` of this logical shape."""
+    if len(shape) != 4:
+        return vector.reshape(shape)
+    o, c, h, w = shape
+    return vector.reshape(o, h, w, c).transpose(0, 3, 1, 2)
+
+
+class Flat:
+    """Moves `parameters` into one vector; their `.data` become views of it.
+
+    values: the vector.  segments: [(slice of the vector, [indices of the parameters in it])]: large parameters alone,
+    small neighbours together, so that the gradients of large ones need not be copied.
+    Raises ValueError for no parameters, one given twice, or several dtypes or devices.
+    """
+
+    def __init__(self, parameters):
+        self.parameters = list(parameters)
+        if not self.parameters:
+            raise ValueError("optimiser: expected parameters; got none. Pass model.parameters().")
+        if len({id(p) for p in self.parameters}) < len(self.parameters):
+            raise ValueError("optimiser: a parameter is given twice.")
+        kinds = {(namespace(p.data).__name__, p.dtype.name) for p in self.parameters}
+        if len(kinds) > 1:
+            raise ValueError(f"optimiser: expected parameters of one device and dtype; got {sorted(kinds)}.")
+        xp, dtype = namespace(self.parameters[0].data), self.parameters[0].dtype
+        self.values = xp.empty(sum(p.size for p in self.parameters), dtype)
+        self.views, self.segments, start = [], [], 0
+        for i, p in enumerate(self.parameters):
+            place = slice(start, start + p.size)
+            view = in_shape(self.values[place], p.shape)
+            view[...] = p.data
+            p.data = view
+            self.views.append(view)
+            if self.segments and p.size < SMALL and self._last_is_small():
+                before, members = self.segments[-1]
+                self.segments[-1] = slice(before.start, place.stop), [*members, i]
+            else:
+                self.segments.append((place, [i]))
+            start = place.stop
+
+    def _last_is_small(self):
+        return all(self.parameters[i].size < SMALL for i in self.segments[-1][1])
+
+    def like(self):
+        """A vector of zeros, one for each value: room for an optimiser's state."""
+        return namespace(self.values).zeros_like(self.values)
+
+    def with_gradients(self, gradients):
+        """Yield (slice, gradient vector) for everything that has a gradient, in order."""
+        for p, view in zip(self.parameters, self.views):
+            if p.data is not view:
+                raise RuntimeError(
+                    f"optimiser: {p.name if hasattr(p, 'name') else 'a parameter'} was moved away after the optimiser "
+                    f"was made. One parameter belongs to one optimiser: make them anew, or update p.data in place."
+                )
+        for place, members in self.segments:
+            given = [gradients[i] for i in members]
+            if len(members) == 1 or any(g is None for g in given):
+                for i, g in zip(members, given):
+                    if g is not None:
+                        begin = place.start + sum(self.parameters[j].size for j in members if j < i)
+                        yield slice(begin, begin + self.parameters[i].size), memory_order(g)
+            else:
+                yield place, namespace(self.values).concatenate([memory_order(g) for g in given])
+
+
+def arrays_of(gradients, parameters):
+    """Gradients given as Tensors or arrays, or None for the `.grad` that backward() left; checked against shapes."""
+    gradients = [p.grad for p in parameters] if gradients is None else list(gradients)
+    if len(gradients) != len(parameters):
+        raise ValueError(f"optimiser: expected {len(parameters)} gradients, one a parameter; got {len(gradients)}.")
+    arrays = [g.data if isinstance(g, Tensor) else g for g in gradients]
+    for p, g in zip(parameters, arrays):
+        if g is not None and g.shape != p.shape:
+            raise ValueError(f"optimiser: expected a gradient of shape {p.shape}; got {g.shape}.")
+    return arrays
