@@ -24,7 +24,6 @@ import operator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from . import cpu_planar, threads
 from .layout import channels_first, channels_last
@@ -170,30 +169,29 @@ def _bands(axis, size):
 
 
 class _Plan:
-    """Walks over a batch in blocks and makes the columns of every pair (row band, column phase)."""
+    """Walks over a batch in blocks and makes the columns of every pair (row axis, column axis)."""
 
     def __init__(self, x, rows, cols, groups):
-        live = [(a, b) for a in rows for b in cols if a.taps and b.taps]
-        (top, bottom), (left, right) = (
-            (max([0, *(-p[axis].start for p in live)]), max([0, *(p[axis].end - n for p in live)]))
+        self.x, self.groups = x, groups
+        self.pairs = [(a, b) for a in rows for b in cols if a.taps and b.taps]
+        self.margins = tuple(
+            (max([0, *(-p[axis].start for p in self.pairs)]), max([0, *(p[axis].end - n for p in self.pairs)]))
             for axis, n in enumerate(x.shape[1:3])
         )
-        self.x, self.groups, self.margins, self.live = x, groups, ((top, bottom), (left, right)), live
 
     def columns(self, lo, hi):
         """Yields (samples, rows, cols, group, columns) for [lo, hi); columns: (samples·positions, taps·C/groups)."""
-        x = self.x
-        (top, bottom), (left, right) = self.margins
+        x, ((top, bottom), (left, right)) = self.x, self.margins
         C = x.shape[3] // self.groups
         height, width = x.shape[1] + top + bottom, x.shape[2] + left + right
         for i, j in _blocks(lo, hi, INPUT, height * width * x.shape[3] * x.itemsize):
             padded = _pad(x[i:j], self.margins)
-            for rows, cols in self.live:
+            for rows, cols in self.pairs:
                 positions, taps = rows.count * cols.count, len(rows.taps) * len(cols.taps)
                 for a, b in _blocks(i, j, COLUMNS, positions * taps * C * x.itemsize):
                     for k in range(self.groups):
-                        v = padded[a - i : b - i, rows.start + top :, cols.start + left :, k * C : (k + 1) * C]
-                        yield slice(a, b), rows, cols, k, _im2col(v, rows, cols)
+                        corner = (rows.start + top, cols.start + left, k * C)
+                        yield slice(a, b), rows, cols, k, _im2col(padded[a - i : b - i], corner, C, rows, cols)
 
 
 def _blocks(lo, hi, limit, sample):
@@ -217,17 +215,24 @@ def _pad(x, margins):
     return out
 
 
-def _im2col(x, rows, cols):
-    """The windows of x (n, H, W, C), the first at its corner → (n·rows·cols, taps·C); a copy, in the longest runs."""
-    n, _, _, C = x.shape
-    sn, sh, sw, sc = x.strides
-    windows = as_strided(
-        x,
-        (n, rows.count, cols.count, len(rows.taps), len(cols.taps), C),
-        (sn, sh * rows.stride, sw * cols.stride, sh * rows.dilation, sw * cols.dilation, sc),
-        writeable=False,
+def _im2col(x, corner, C, rows, cols):
+    """Windows of contiguous x (n, H, W, ≥ C), the first at `corner` (h, w, c) → a new (n·rows·cols, taps·C).
+
+    A run of adjoining numbers is copied as *one* element of an opaque type of its size: NumPy then spends 2 ns on
+    a short run instead of 4.
+    """
+    n, (sn, sh, sw, sc) = len(x), x.strides
+    taps_h, taps_w, run = len(rows.taps), len(cols.taps), C * sc
+    if sw * cols.dilation == run or taps_w == 1:  # kw·C numbers lie side by side
+        taps_w, run = 1, run * taps_w
+    windows = np.ndarray(
+        (n, rows.count, cols.count, taps_h, taps_w),
+        f"V{run}",
+        buffer=x,
+        offset=corner[0] * sh + corner[1] * sw + corner[2] * sc,
+        strides=(sn, sh * rows.stride, sw * cols.stride, sh * rows.dilation, sw * cols.dilation),
     )
-    return windows.reshape(n * rows.count * cols.count, -1)
+    return windows.copy().view(x.dtype).reshape(n * rows.count * cols.count, -1)
 
 
 def _slice(taps):
@@ -240,10 +245,10 @@ def _correlate(x, kernel, y, bias, groups, rows, cols):
     O = y.shape[3]
     Og = O // groups
     plan = _Plan(x, rows, cols, groups)
-    if len(plan.live) < len(rows) * len(cols):
+    if len(plan.pairs) < len(rows) * len(cols):
         y[...] = 0  # some outputs see no tap at all
     matrices = {
-        (a, b): kernel[_slice(a.taps), _slice(b.taps)].reshape(-1, O) for a, b in plan.live
+        (a, b): kernel[_slice(a.taps), _slice(b.taps)].reshape(-1, O) for a, b in plan.pairs
     }  # views where possible
 
     def part(lo, hi):
@@ -257,5 +262,5 @@ def _correlate(x, kernel, y, bias, groups, rows, cols):
         if bias is not None:
             y[lo:hi] += bias
 
-    flop = 2 * len(x) * O * kernel.shape[2] * sum(a.count * len(a.taps) * b.count * len(b.taps) for a, b in plan.live)
+    flop = 2 * len(x) * O * kernel.shape[2] * sum(a.count * len(a.taps) * b.count * len(b.taps) for a, b in plan.pairs)
     threads.run(part, threads.parts(len(x), flop))
