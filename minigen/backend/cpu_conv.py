@@ -221,7 +221,10 @@ def _im2col(x, corner, C, rows, cols):
     A run of adjoining numbers is copied as *one* element of an opaque type of its size: NumPy then spends 2 ns on
     a short run instead of 4.
     """
-    n, (sn, sh, sw, sc) = len(x), x.strides
+    n, H, W, channels = x.shape
+    sc = x.itemsize
+    sw = sc * channels
+    sh = sw * W  # not x.strides: where an axis has length 1, they may be anything
     taps_h, taps_w, run = len(rows.taps), len(cols.taps), C * sc
     if sw * cols.dilation == run or taps_w == 1:  # kw·C numbers lie side by side
         taps_w, run = 1, run * taps_w
@@ -230,7 +233,7 @@ def _im2col(x, corner, C, rows, cols):
         f"V{run}",
         buffer=x,
         offset=corner[0] * sh + corner[1] * sw + corner[2] * sc,
-        strides=(sn, sh * rows.stride, sw * cols.stride, sh * rows.dilation, sw * cols.dilation),
+        strides=(sh * H, sh * rows.stride, sw * cols.stride, sh * rows.dilation, sw * cols.dilation),
     )
     return windows.copy().view(x.dtype).reshape(n * rows.count * cols.count, -1)
 
