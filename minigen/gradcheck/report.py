@@ -1,0 +1,78 @@
+"""What a gradcheck found, and how it says so."""
+
+import math
+from dataclasses import dataclass, field
+
+
+class GradientError(AssertionError):
+    """A derivative is wrong. The message, and the attribute `report`, say of what and where."""
+
+    def __init__(self, report):
+        super().__init__(str(report))
+        self.report = report
+
+
+@dataclass(frozen=True)
+class Element:
+    """The worst element of one input: what differences say and what the VJP says of it."""
+
+    name: str
+    index: tuple
+    numeric: float
+    analytic: float
+    reached: bool  # whether any gradient came to this input
+
+    @property
+    def error(self):
+        return abs(self.numeric - self.analytic)
+
+    @property
+    def ratio(self):
+        """analytic / numeric: 2 for a factor forgotten, −1 for a wrong sign."""
+        return self.analytic / self.numeric if self.numeric else math.inf
+
+    def __str__(self):
+        if not self.reached:
+            return f"{self.name}: no gradient reaches it, but numeric says {self.numeric:.8g} at {list(self.index)}"
+        place = f"{self.name}{list(self.index) if self.index else ''}"
+        return f"{place}: numeric {self.numeric:.8g}, VJP {self.analytic:.8g}, ratio VJP/numeric {self.ratio:.6g}"
+
+
+@dataclass
+class Report:
+    """What a gradcheck found; true where it passed.
+
+    what: the derivative that failed, or the last that was checked: "first", "first (create_graph=True)", "second".
+    numeric, analytic: the two numbers that were compared, and the difference `allowed` between them.
+    elements: after a failure, the worst element of each input, worst input first.
+    """
+
+    subject: str
+    what: str
+    passed: bool
+    numeric: float
+    analytic: float
+    allowed: float
+    elements: list = field(default_factory=list)
+
+    @property
+    def order(self):
+        return 2 if self.what == "second" else 1
+
+    @property
+    def worst(self):
+        """The worst element of all, or None."""
+        return self.elements[0] if self.elements else None
+
+    def __bool__(self):
+        return self.passed
+
+    def __str__(self):
+        numbers = f"numeric {self.numeric:.10g}, VJP {self.analytic:.10g}"
+        if self.passed:
+            return f"gradcheck({self.subject}): right up to the {self.what} derivative ({numbers})."
+        lines = [
+            f"gradcheck({self.subject}): the {self.what} derivative is wrong; along a random direction {numbers} "
+            f"(allowed difference {self.allowed:.1e}). Worst element of each input:"
+        ]
+        return "\n    ".join(lines + [str(e) for e in self.elements])
