@@ -1,0 +1,58 @@
+"""`python -m minigen.evaluate RUN`: measure a trained model on test data; with --judge, what a classifier says of it.
+
+python -m minigen.train classifier --data mnist
+python -m minigen.evaluate runs/gan-mnist --judge runs/classifier-mnist
+"""
+
+import argparse
+import sys
+
+import numpy as np
+
+from . import backend
+from .backend import BackendError
+from .data import DataError, load
+from .metrics import evaluate, judge
+from .models.base import batches_of
+from .run import RunError, draw
+from .train import restore_run
+
+
+def main(argv=None):
+    p = argparse.ArgumentParser("python -m minigen.evaluate", description=__doc__.splitlines()[0])
+    p.add_argument("run", help="folder of the run")
+    p.add_argument("--judge", metavar="RUN", help="folder of a trained classifier, which looks at generated images")
+    p.add_argument("-n", type=int, default=2000, help="how many images it looks at (default: 2000)")
+    p.add_argument("--threshold", type=float, default=0.9, help="probability that counts as sure (default: 0.9)")
+    p.add_argument("--backend", default="auto", choices=("auto", "numpy", "cupy"))
+    args = p.parse_args(argv)
+    try:
+        run(args)
+    except (BackendError, DataError, RunError, ValueError) as error:
+        sys.exit(f"python -m minigen.evaluate: {error}")
+
+
+def run(args):
+    backend.use(args.backend)
+    config, training = restore_run(args.run)
+    test = load(config["data"], "test", config["size"], config["channels"])
+    with training.averaged() as model:
+        for name, (value, unit) in evaluate(model, test).items():
+            print(f"test {name}: {value:.5g} {unit}")
+        if not args.judge:
+            return
+        if model.sample(1) is None:
+            raise RunError(f"{args.run}: a {config['model']} draws no images to judge.")
+        pieces = [draw(model, b - a, seed=i) for i, (a, b) in enumerate(batches_of(args.n, 256))]
+    images = np.concatenate(pieces).transpose(0, 3, 1, 2).astype(np.float32) / 255
+    _, judging = restore_run(args.judge)
+    if judging.model.shape != images.shape[1:]:
+        raise RunError(f"--judge {args.judge}: judges images of shape {judging.model.shape}, not {images.shape[1:]}.")
+    verdict = judge(judging.model, images, args.threshold)
+    print(f"judge: {verdict.confident:.1%} of {args.n} images have a class probability of at least {args.threshold}")
+    shares = ", ".join(f"{c} {p:.1%}" for c, p in zip(test.classes, verdict.classes))
+    print(f"judge: of these, {shares}; entropy {verdict.entropy:.3f} of {np.log(len(verdict.classes)):.3f} nats")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""The folder of a run: configuration, metrics, pictures, checkpoint. Each file is written whole or not at all.
+
+config.json       what was asked for: model, options, data, seed, versions
+metrics.csv       a row every few steps: step, epoch, seconds, images/s, the mean of each loss
+samples/*.png     images drawn over time, always from the same noise
+losses.png        the losses over the steps
+checkpoint.npz    weights, optimisers, averages, random numbers, data order: everything to go on exactly
+result.json       what was measured on the test data at the end
+"""
+
+import csv
+import json
+import os
+import tempfile
+import time
+import zipfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from .backend import Generator, asarray, to_numpy
+from .loop import Observer
+from .pictures import loss_plot, pixels_of, save_grid, with_reconstructions
+
+
+class RunError(RuntimeError):
+    """A run folder that cannot be written or read; the message says what to do."""
+
+
+@contextmanager
+def written_whole(path):
+    """Yields a path to write to, in the same folder; it takes the place of `path` if all goes well."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        os.close(handle)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written ({error.strerror}).") from error
+    try:
+        yield name
+        with open(name, "rb") as file:
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
+    except OSError as error:
+        kept = f" The previous {path.name} is intact." if path.exists() else ""
+        raise RunError(f"{path}: could not be written ({error.strerror or error}).{kept}") from error
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _umask():
+    """The permissions that new files lack; asking for it means setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def save_json(path, value):
+    with written_whole(path) as name:
+        Path(name).write_text(json.dumps(value, indent=2) + "\n")
+
+
+def save_checkpoint(path, arrays, numbers):
+    """Arrays by name, and `numbers` (anything JSON can hold), in one .npz file."""
+    with written_whole(path) as name:
+        np.savez(name, __json__=np.frombuffer(json.dumps(numbers).encode(), np.uint8), **arrays)
+
+
+def load_checkpoint(path):
+    """(arrays, numbers) of `save_checkpoint`. Pickled objects are refused. Raises RunError for an unreadable file."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return arrays, json.loads(arrays.pop("__json__").tobytes())
+    except FileNotFoundError:
+        raise RunError(f"{path}: there is no checkpoint. Did the run save one? Check the folder's name.") from None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise RunError(f"{path}: not a checkpoint of minigen, or damaged ({error}).") from error
+
+
+def load_config(folder):
+    """The configuration of the run in `folder`. Raises RunError where there is none."""
+    path = Path(folder) / "config.json"
+    try:
+        return json.loads(path.read_text())
+    except OSError as error:
+        raise RunError(f"{folder}: not the folder of a run ({path.name} cannot be read: {error.strerror}).") from error
+    except ValueError as error:
+        raise RunError(f"{path}: not readable as JSON ({error}).") from error
+
+
+class RunFolder(Observer):
+    """Writes the folder while `fit` runs. samples: how many grids over the whole run; test: images to reconstruct."""
+
+    def __init__(self, folder, config, test=None, *, samples=10, save_every=60.0, note=print):
+        self.folder, self.config, self.test, self.samples, self.note = Path(folder), config, test, samples, note
+        self.save_every, self.saved = save_every, time.perf_counter()
+
+    def begin(self, training, total):
+        save_json(self.folder / "config.json", self.config)
+        self.total = total
+        self.rows = [r for r in self.read_metrics() if r["step"] <= training.steps]
+        self.sample_every = max(1, total // self.samples)
+        self.next_sample = training.steps + self.sample_every if training.steps else 0
+        if self.next_sample == 0:
+            self.sample(training)
+
+    def log(self, training, row):
+        seconds = self.rows[-1]["seconds"] if self.rows and training.history[0] is row else 0
+        self.offset = seconds if training.history[0] is row else self.offset
+        self.rows.append({**row, "seconds": row["seconds"] + self.offset})
+        self.write_metrics()
+        if training.steps >= self.next_sample and training.steps < self.total:
+            self.sample(training)
+        if time.perf_counter() - self.saved > self.save_every:
+            self.save(training)
+
+    def end(self, training, interrupted):
+        self.save(training)
+        self.sample(training)
+        if self.rows:
+            with written_whole(self.folder / "losses.png") as name:
+                loss_plot(self.rows, name, title=f"{self.config['model']} on {self.config['data']}")
+
+    def save(self, training):
+        """The checkpoint."""
+        save_checkpoint(self.folder / "checkpoint.npz", *training.state())
+        self.saved = time.perf_counter()
+
+    def sample(self, training):
+        """One grid, from the same noise each time; nothing of the run's own randomness is used up."""
+        self.next_sample = training.steps + self.sample_every
+        with training.averaged() as model:
+            images = draw(model, 64, self.test)
+        if images is not None:
+            with written_whole(self.folder / "samples" / f"{training.steps:07d}.png") as name:
+                save_grid(images, name)
+
+    def read_metrics(self):
+        path = self.folder / "metrics.csv"
+        if not path.exists():
+            return []
+        with open(path, newline="") as file:
+            return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+
+    def write_metrics(self):
+        columns = list(dict.fromkeys(name for row in self.rows for name in row))
+        with written_whole(self.folder / "metrics.csv") as name, open(name, "w", newline="") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            for row in self.rows:
+                writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+
+
+def draw(model, n, test=None, seed=0):
+    """n images of the model as (n, H, W, C) bytes: new ones, or test images each followed by its reconstruction."""
+    training = model.training
+    model.eval()
+    try:
+        images = model.sample(n, Generator(seed))
+        if images is None and test is not None:
+            low, high = model.pixel_range
+            x = asarray(test.pixels[: n // 2].astype(np.float32) * ((high - low) / 255) + low).transpose(0, 3, 1, 2)
+            y = model.reconstruct(x)
+            return (
+                None if y is None else with_reconstructions(*(pixels_of(to_numpy(v), (low, high)) for v in (x, y.data)))
+            )
+        return None if images is None else pixels_of(to_numpy(images.data), model.pixel_range)
+    finally:
+        model.train(training)
