@@ -21,36 +21,14 @@ import functools
 import itertools
 import math
 import operator
-from typing import NamedTuple
 
 import numpy as np
 
-from . import cpu_planar, threads
+from . import conv_axes, cpu_planar, threads
 from .layout import channels_first, channels_last
 
 COLUMNS = 3 << 20  # bytes of columns that are made and multiplied at a time
 INPUT = 2 << 20  # bytes of padded input that are made at a time
-
-
-class Axis(NamedTuple):
-    """One axis of a correlation: out[first + step·i] = Σ_t x[start + stride·i + dilation·t] · w[taps[t]], i < count."""
-
-    first: int
-    step: int
-    count: int
-    taps: range
-    start: int
-    stride: int
-    dilation: int
-
-    @property
-    def outputs(self):
-        return slice(self.first, self.first + self.step * self.count, self.step)
-
-    @property
-    def end(self):
-        """One past the last index of x that is read."""
-        return self.start + self.stride * (self.count - 1) + self.dilation * (len(self.taps) - 1) + 1
 
 
 def conv2d(x, weight, bias, stride, padding, dilation, groups, out_size=None):
@@ -61,10 +39,10 @@ def conv2d(x, weight, bias, stride, padding, dilation, groups, out_size=None):
     """
     x, w = channels_last(x), channels_last(weight)
     kernel = w.shape[1:3]
-    out_size = out_size or output_size(x.shape[1:3], kernel, stride, padding, dilation)
+    out_size = out_size or conv_axes.output_size(x.shape[1:3], kernel, stride, padding, dilation)
     y = np.empty((len(x), *out_size, len(w)), np.result_type(x, w))
-    rows, cols = _windows(x.shape[1:3], out_size, kernel, stride, padding, dilation)
-    _correlate(x, w.transpose(1, 2, 3, 0), y, bias, groups, rows, cols)
+    plan = _Plan(conv_axes.windows, x, out_size, kernel, stride, padding, dilation, groups)
+    _correlate(plan, w, y, bias)
     return channels_first(y)
 
 
@@ -78,12 +56,10 @@ def conv2d_x(g, weight, size, stride, padding, dilation, groups, bias=None):
     if cpu_planar.suits(Cg, groups):
         return channels_first(cpu_planar.conv2d_x(g, w, size, stride, padding, dilation, bias))
     x = np.empty((len(g), *size, Cg * groups), np.result_type(g, w))
-    kernel = w.reshape(groups, O // groups, kh, kw, Cg).transpose(2, 3, 1, 0, 4)  # kh kw O/groups groups C/groups
-    rows, cols = (
-        _phases(n_in, n, k, s, p, d)
-        for n_in, n, k, s, p, d in zip(g.shape[1:3], size, (kh, kw), stride, padding, dilation)
-    )
-    _correlate(g, kernel.reshape(kh, kw, O // groups, Cg * groups), x, bias, groups, rows, cols)
+    kernel = w.reshape(groups, O // groups, kh, kw, Cg).transpose(0, 4, 2, 3, 1)  # groups C/groups kh kw O/groups
+    kernel = kernel.reshape(Cg * groups, kh, kw, O // groups)[:, ::-1, ::-1]  # so that taps rise where g's index does
+    plan = _Plan(conv_axes.phases, g, size, (kh, kw), stride, padding, dilation, groups)
+    _correlate(plan, kernel, x, bias)
     return channels_first(x)
 
 
@@ -92,13 +68,14 @@ def conv2d_w(x, g, size, stride, padding, dilation, groups):
     x, g = channels_last(x), channels_last(g)
     O, Og, Cg = g.shape[3], g.shape[3] // groups, x.shape[3] // groups
     dtype = np.result_type(x, g)
-    plan = _Plan(x, *_windows(x.shape[1:3], g.shape[1:3], size, stride, padding, dilation), groups)
+    plan = _Plan(conv_axes.windows, x, g.shape[1:3], size, stride, padding, dilation, groups)
 
     def part(lo, hi):
-        w = np.zeros((groups, Og, size[0], size[1] * Cg), dtype)
-        for samples, rows, _, k, columns in plan.columns(lo, hi):
-            gk = g[samples, rows.outputs, :, k * Og : (k + 1) * Og].reshape(-1, Og)
-            w[k, :, _slice(rows.taps)] += (gk.T @ columns).reshape(Og, len(rows.taps), -1)
+        w = np.zeros((groups, Og, *size, Cg), dtype)
+        for samples, rows, cols, k, columns in plan.columns(lo, hi):
+            gk = g[samples, rows.outputs, cols.outputs, k * Og : (k + 1) * Og].reshape(-1, Og)
+            seen = w[k, :, _slice(rows.taps), _slice(cols.taps)]
+            seen += (gk.T @ columns).reshape(seen.shape)
         return w
 
     flop = 2 * g.size * size[0] * size[1] * Cg
@@ -106,78 +83,37 @@ def conv2d_w(x, g, size, stride, padding, dilation, groups):
     return channels_first(w.reshape(O, *size, Cg))
 
 
-def output_size(size, kernel, stride, padding, dilation):
-    """(OH, OW) of a convolution: ⌊(H + 2p − d(k − 1) − 1) / s⌋ + 1 on each axis."""
-    return tuple(
-        (n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(size, kernel, stride, padding, dilation)
-    )
-
-
-# ------------------------------------------------------------------------------- which output reads which input
-
-
-def _windows(size, out_size, kernel, stride, padding, dilation):
-    """The correlation that is `conv2d`: bands of rows, and all columns at once."""
-    rows, cols = (
-        Axis(0, 1, n, range(k), -p, s, d) for n, k, s, p, d in zip(out_size, kernel, stride, padding, dilation)
-    )
-    return _bands(rows, size[0]), [cols]
-
-
-def _phases(n_in, n, k, s, p, d):
-    """The correlations with stride 1 that are the adjoint of one on this axis, one for each residue mod s.
-
-    Pixel h gets g[i]·w[t] wherever s·i − p + d·t = h, so t must satisfy d·t ≡ h + p (mod s): every q-th tap, with
-    q = s/gcd(s, d).  Between such taps i moves by d/gcd(s, d), downwards: hence the taps in falling order.
-    """
-    common = math.gcd(s, d)
-    phases = []
-    for residue in range(s):
-        first = (residue - p) % s  # the first pixel with first + p ≡ residue
-        count = -(-(n - first) // s)
-        last_tap = max((t for t in range(k) if (d * t - residue) % s == 0), default=-1)
-        start = (first + p - d * last_tap) // s
-        if count > 0:
-            phase = Axis(first, s, count, range(last_tap, -1, -(s // common)), start, 1, d // common)
-            phases.extend(_bands(phase, n_in))
-    return phases
-
-
-def _bands(axis, size):
-    """The axis cut into runs of outputs that see the same taps; the others fall on the zeros around x."""
-
-    def seen(i):
-        at = axis.start + axis.stride * i  # where tap 0 falls
-        lo, hi = -(at // axis.dilation), -((at - size) // axis.dilation)
-        return max(0, lo), max(0, min(len(axis.taps), hi))
-
-    bands = []
-    for (lo, hi), run in itertools.groupby(range(axis.count), seen):
-        i, *others = run
-        bands.append(
-            axis._replace(
-                first=axis.first + axis.step * i,
-                count=1 + len(others),
-                taps=axis.taps[lo:hi],
-                start=axis.start + axis.stride * i + axis.dilation * lo,
-            )
-        )
-    return bands
+def _add_bias(y, bias):
+    """y (n, H, W, O) += bias (O,), contiguous: a whole image to a row, since short inner loops cost twice as much."""
+    flat = y.reshape(len(y), math.prod(y.shape[1:]))
+    flat += np.tile(bias, y.shape[1] * y.shape[2])
 
 
 # ------------------------------------------------------------------------------------------ columns and products
 
 
 class _Plan:
-    """Walks over a batch in blocks and makes the columns of every pair (row axis, column axis)."""
+    """Walks over a batch in blocks and makes the columns of every pair (rows, cols) of planned axes."""
 
-    def __init__(self, x, rows, cols, groups):
+    def __init__(self, axis_plan, x, out_size, kernel, stride, padding, dilation, groups):
+        """axis_plan: `conv_axes.windows` or `conv_axes.phases`; x: contiguous (N, H, W, C)."""
         self.x, self.groups = x, groups
-        self.pairs = [(a, b) for a in rows for b in cols if a.taps and b.taps]
+        products = math.prod(kernel) * x.shape[3] // groups
+        if axis_plan is conv_axes.phases:
+            products //= math.prod(stride)
+        self.rows, self.cols = (
+            axis_plan(*axis, products) for axis in zip(x.shape[1:3], out_size, kernel, stride, padding, dilation)
+        )
+        self.pairs = [(a, b) for a in self.rows for b in self.cols if a.taps and b.taps]
         self.margins = tuple(
             (max([0, *(-p[axis].start for p in self.pairs)]), max([0, *(p[axis].end - n for p in self.pairs)]))
             for axis, n in enumerate(x.shape[1:3])
         )
+
+    @property
+    def covers_all(self):
+        """Whether every output sees some tap."""
+        return len(self.pairs) == len(self.rows) * len(self.cols)
 
     def columns(self, lo, hi):
         """Yields (samples, rows, cols, group, columns) for [lo, hi); columns: (samples·positions, taps·C/groups)."""
@@ -238,21 +174,36 @@ def _im2col(x, corner, C, rows, cols):
     return windows.copy().view(x.dtype).reshape(n * rows.count * cols.count, -1)
 
 
+def _matrices(kernel, pairs):
+    """{(rows, cols): (taps·C, O)} of a kernel (O, kh, kw, C): one copy for each set of columns, its rows are views."""
+    O = len(kernel)
+    outputs_last = kernel.strides[3] != kernel.itemsize  # of the two orders, that which is copied in longer runs
+    if outputs_last:
+        kernel = kernel.transpose(1, 2, 3, 0)
+    all_cols = list(dict.fromkeys(cols for _, cols in pairs))
+
+    def copies(lo, hi):
+        taps = (_slice(cols.taps) for cols in all_cols[lo:hi])
+        return [np.ascontiguousarray(kernel[:, t] if outputs_last else kernel[:, :, t]) for t in taps]
+
+    copied = threads.run(copies, threads.parts(len(all_cols), 100 * kernel.size * len(all_cols)))
+    by_cols = dict(zip(all_cols, itertools.chain(*copied)))
+    if outputs_last:
+        return {(a, b): by_cols[b][_slice(a.taps)].reshape(-1, O) for a, b in pairs}
+    return {(a, b): by_cols[b][:, _slice(a.taps)].reshape(O, -1).T for a, b in pairs}
+
+
 def _slice(taps):
-    """A range as a slice; one that falls to 0 must end in None, as −1 would count from the back."""
-    return slice(taps.start, taps.stop if taps.stop >= 0 else None, taps.step)
+    return slice(taps.start, taps.stop, taps.step)
 
 
-def _correlate(x, kernel, y, bias, groups, rows, cols):
-    """y (N, OH, OW, O) = the correlations of x (N, H, W, C) with kernel (kh, kw, C/groups, O), plus bias."""
+def _correlate(plan, kernel, y, bias):
+    """y (N, OH, OW, O) = the correlations of plan.x (N, H, W, C) with kernel (O, kh, kw, C/groups), plus bias."""
     O = y.shape[3]
-    Og = O // groups
-    plan = _Plan(x, rows, cols, groups)
-    if len(plan.pairs) < len(rows) * len(cols):
-        y[...] = 0  # some outputs see no tap at all
-    matrices = {
-        (a, b): kernel[_slice(a.taps), _slice(b.taps)].reshape(-1, O) for a, b in plan.pairs
-    }  # views where possible
+    Og = O // plan.groups
+    if not plan.covers_all:
+        y[...] = 0
+    matrices = _matrices(kernel, plan.pairs)
 
     def part(lo, hi):
         for samples, rows, cols, k, columns in plan.columns(lo, hi):
@@ -263,7 +214,7 @@ def _correlate(x, kernel, y, bias, groups, rows, cols):
             else:
                 out[..., k * Og : (k + 1) * Og] = (columns @ w).reshape(*out.shape[:3], Og)
         if bias is not None:
-            y[lo:hi] += bias
+            _add_bias(y[lo:hi], bias)
 
-    flop = 2 * len(x) * O * kernel.shape[2] * sum(a.count * len(a.taps) * b.count * len(b.taps) for a, b in plan.pairs)
-    threads.run(part, threads.parts(len(x), flop))
+    products = sum(a.count * b.count * matrices[a, b].size for a, b in plan.pairs)
+    threads.run(part, threads.parts(len(y), 2 * len(y) * products))

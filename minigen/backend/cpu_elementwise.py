@@ -38,11 +38,11 @@ def leaky_relu(x, slope):
         raise ValueError(f"leaky_relu: expected a slope in [0, 1]; got {slope}.")
 
     def piece(y, x):
-        if slope == 0:
-            np.maximum(x, 0, out=y)  # 0·x would be NaN at infinity
+        if slope == 0:  # 0·x would be NaN at infinity
+            y[...] = 0
         else:
             np.multiply(x, slope, out=y)
-            np.maximum(x, y, out=y)
+        np.maximum(x, y, out=y)  # of two arrays: NumPy's maximum with a scalar is 3 times slower
 
     return apply(piece, np.empty_like(x), x)
 

@@ -8,6 +8,7 @@ Partial sums are added in the order of the rows, so that the same input gives th
 """
 
 import functools
+import math
 import operator
 
 import numpy as np
@@ -19,7 +20,7 @@ from .layout import like, rows
 def channel_sum(g):
     """(N, C, H, W) or (N, C) → (C,): the sum over all axes but the channels; the gradient of a bias."""
     x = rows(g)
-    return _sum_rows(lambda lo, hi: x[lo:hi], x)
+    return np.ones(len(x), x.dtype) @ x
 
 
 def batch_norm(x, weight, bias, eps):
@@ -30,21 +31,20 @@ def batch_norm(x, weight, bias, eps):
     X = rows(x)
     M, C = X.shape
     mean = channel_sum(x) / M
-    var = _sum_rows(lambda lo, hi: np.square(X[lo:hi] - mean), X) / M
+    wide, spread = _wide(M, C)
+    centre = spread(mean)
+
+    def squares(lo, hi):
+        t = X.reshape(wide)[lo:hi] - centre
+        t *= t
+        return t
+
+    var = _sum_rows(squares, wide, C) / M
     scale = 1 / np.sqrt(var + eps)
     if weight is not None:
         scale = scale * weight
-    Y = np.empty_like(X)
-
-    def normalise(lo, hi):
-        y = Y[lo:hi]
-        np.subtract(X[lo:hi], mean, out=y)
-        y *= scale
-        if bias is not None:
-            y += bias
-
-    threads.chunked(normalise, M, _rows_per_piece(C))
-    return like(Y, x), mean, var
+    shift = -mean * scale if bias is None else bias - mean * scale
+    return _combine(x, [(X, scale)], shift), mean, var
 
 
 def batch_norm_grad(g, x, weight, mean, var, eps):
@@ -56,38 +56,57 @@ def batch_norm_grad(g, x, weight, mean, var, eps):
     """
     X, G = rows(x), rows(g)
     M, C = X.shape
-    inv = 1 / np.sqrt(var + eps)
-    a = inv if weight is None else weight * inv
+    wide, spread = _wide(M, C)
+    centre = spread(mean)
 
-    def centred_product(lo, hi):
-        t = X[lo:hi] - mean
-        t *= G[lo:hi]
+    def products(lo, hi):
+        t = X.reshape(wide)[lo:hi] - centre
+        t *= G.reshape(wide)[lo:hi]
         return t
 
+    inv = 1 / np.sqrt(var + eps)
+    a = inv if weight is None else weight * inv
     dbias = channel_sum(g)
-    dweight = _sum_rows(centred_product, X) * inv
-    # In (x − μ) and g, x̄ is linear: x̄ = slope·(x − μ) + a·g − offset.
-    slope = -a * inv * dweight / M
-    offset = a * dbias / M
-    dX = np.empty_like(X)
-
-    def combine(lo, hi):
-        dx = dX[lo:hi]
-        np.subtract(X[lo:hi], mean, out=dx)
-        dx *= slope
-        dx -= offset
-        dx += G[lo:hi] * a
-
-    threads.chunked(combine, M, _rows_per_piece(C))
-    return like(dX, x), dweight, dbias
+    dweight = _sum_rows(products, wide, C) * inv
+    slope = -a * inv * dweight / M  # x̄ is linear in x and g, with factors of its channel
+    return _combine(x, [(X, slope), (G, a)], -slope * mean - a * dbias / M), dweight, dbias
 
 
-def _rows_per_piece(C):
-    return max(1, threads.CHUNK // max(1, C))
+def _wide(M, C):
+    """The shape in which (M, C) rows are worked on, and a function that repeats a vector (C,) along such a row.
+
+    Several rows are taken as one, up to 4096 numbers long: a ufunc spends 10 ns on each inner loop.
+    """
+    k = math.gcd(M, 1 << max(0, (4096 // max(1, C)).bit_length() - 1))
+    return (M // k, k * C), lambda vector: np.tile(vector, k)
 
 
-def _sum_rows(block, x):
-    """Σ over the rows of block(lo, hi), an (hi − lo, C) matrix of the dtype of x (M, C) → (C,)."""
-    M, C = x.shape
-    partial = threads.chunked(lambda lo, hi: np.ones(hi - lo, x.dtype) @ block(lo, hi), M, _rows_per_piece(C))
-    return functools.reduce(operator.add, partial)
+def _sum_rows(block, wide, C):
+    """Σ over the rows of block(lo, hi), which gives rows lo..hi of an array of shape `wide`, by channel → (C,)."""
+
+    def partial(lo, hi):
+        t = block(lo, hi)
+        return np.ones(hi - lo, t.dtype) @ t
+
+    sums = threads.chunked(partial, wide[0], max(1, threads.CHUNK // max(1, wide[1])))
+    return functools.reduce(operator.add, sums).reshape(-1, C).sum(axis=0)
+
+
+def _combine(x, terms, shift):
+    """Σ X·factor + shift, for terms (X, factor) of arrays (M, C) and vectors (C,), in the shape of x."""
+    M, C = terms[0][0].shape
+    wide, spread = _wide(M, C)
+    out = np.empty((M, C), x.dtype)
+    terms = [(X.reshape(wide), spread(factor)) for X, factor in terms]
+    shift = spread(shift)
+
+    def piece(lo, hi):
+        y = out.reshape(wide)[lo:hi]
+        (X, factor), *others = terms
+        np.multiply(X[lo:hi], factor, out=y)
+        y += shift
+        for X, factor in others:
+            y += X[lo:hi] * factor
+
+    threads.chunked(piece, wide[0], max(1, threads.CHUNK // max(1, wide[1])))
+    return like(out, x)

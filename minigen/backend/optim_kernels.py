@@ -2,7 +2,8 @@
 
 An update is a chain of ten ufuncs over every parameter.  On the CPU it runs in 1 MiB pieces, so that each link
 finds the numbers in the cache: 5 times faster for 5 M parameters.  On the GPU the piece is everything.
-State is what PyTorch keeps, in PyTorch's scaling, so that it can be exchanged.  No kernel changes `g`.
+State is PyTorch's, in its scaling, so that it can be exchanged; m/(1 − β₁) and v/(1 − β₂) would make Adam 10 % faster.
+No kernel changes `g`.
 """
 
 import math

@@ -10,16 +10,10 @@ windows.
 import itertools
 
 from .arrays import namespace
+from .conv_axes import output_size
 from .layout import channels_first, channels_last
 
 # ------------------------------------------------------------------------------------------------ windows
-
-
-def output_size(size, kernel, stride, padding, dilation):
-    """(OH, OW): ⌊(H + 2p − d(k − 1) − 1) / s⌋ + 1 on each axis."""
-    return tuple(
-        (n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(size, kernel, stride, padding, dilation)
-    )
 
 
 def _reach(size, kernel, stride, padding, dilation, out_size):
