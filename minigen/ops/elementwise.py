@@ -43,7 +43,12 @@ def _pow_x(g, x, exponent):
     return g * exponent * x**below  # at exponent 0 the factor 0 decides, not 0⁻¹
 
 
-@op(x=_pow_x, exponent=lambda g, out, x: g * out * log(where(x != 0, x, 1.0)))
+def _pow_exponent(g, out, x):
+    log_x = log(where(x != 0, x, 1.0))
+    return g * out * (log_x if hasattr(x, "shape") else float(log_x))  # a number must not widen float32
+
+
+@op(x=_pow_x, exponent=_pow_exponent)
 def pow(x, exponent):
     """xᵏ;   ∂/∂x = k·xᵏ⁻¹,  ∂/∂k = xᵏ·ln x (0 at x = 0)."""
     return x**exponent
