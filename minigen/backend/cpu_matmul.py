@@ -6,10 +6,12 @@ from . import threads
 
 
 def matmul(a, b):
-    """(m, k) @ (k, n) → (m, n).  Transposed views are as good as contiguous matrices: BLAS reads both.
+    """(m, k) @ (k, n) → (m, n); with leading axes, as np.matmul.  Transposed views are as good: BLAS reads both.
 
     Rows or columns of the result are shared out in ranges of at least 8; small products are not worth a second thread.
     """
+    if a.ndim > 2 or b.ndim > 2:
+        return np.matmul(a, b)
     (m, k), n = a.shape, b.shape[1]
     flop = 2 * m * k * n
     y = np.empty((m, n), np.result_type(a, b))
