@@ -6,7 +6,7 @@ With the trilinear form T(x, w, g) = ⟨conv(x, w), g⟩ the three functions are
 Columns.  A window of a channels-last image is kh runs of kw·C contiguous numbers, so copying windows into the rows
 of a matrix (im2col) is nearly a memcpy, and one product with the (kh·kw·C, O) kernel gives the output.
 
-Blocks.  Only about 3 MiB of columns exist at a time: they are multiplied while they are in the cache.  Threads
+Blocks.  Only about 2 MiB of columns exist at a time: they are multiplied while they are in the cache.  Threads
 share the batch.  The weight gradient makes the columns again, as fast as keeping kh·kw copies of the input.
 
 Phases.  The input gradient of a convolution with stride s is s² small convolutions with stride 1, one for each
@@ -27,7 +27,7 @@ import numpy as np
 from . import conv_axes, cpu_planar, threads
 from .layout import channels_first, channels_last
 
-COLUMNS = 3 << 20  # bytes of columns that are made and multiplied at a time
+COLUMNS = 2 << 20  # bytes of columns that are made and multiplied at a time
 INPUT = 2 << 20  # bytes of padded input that are made at a time
 
 
@@ -131,9 +131,10 @@ class _Plan:
 
 
 def _blocks(lo, hi, limit, sample):
-    """[lo, hi) in ranges whose samples, of so many bytes each, stay within the limit (one sample at least)."""
-    step = max(1, limit // max(1, sample))
-    return [(i, min(i + step, hi)) for i in range(lo, hi, step)]
+    """[lo, hi) in near-equal ranges whose samples, of so many bytes each, stay within the limit (or are one)."""
+    n = hi - lo
+    count = -(-n // max(1, limit // max(1, sample)))
+    return [(lo + n * i // count, lo + n * (i + 1) // count) for i in range(count)]
 
 
 def _pad(x, margins):
