@@ -18,6 +18,13 @@ def _parameter(array):
     return Parameter(asarray(array))
 
 
+def _check_sizes(layer, *sizes):
+    """A size of 0 would make a layer that computes nothing, or divide by its fan-in."""
+    if any(np.min(size) < 1 for size in sizes):
+        call = f"{type(layer).__name__}({', '.join(map(str, sizes))})"
+        raise ValueError(f"{call}: expected sizes of at least 1.")
+
+
 def _weight_and_bias(shape, fan_in, fan_out, outputs, bias, init, rng):
     """Drawn on the host, so that a seed gives the same weights on every device. Biases: U(±1/√fan_in) as PyTorch."""
     host = (rng or Generator()).host
@@ -36,6 +43,7 @@ class Dense(Module):
     """
 
     def __init__(self, in_features, out_features, bias=True, *, init=initial.torch_default, rng=None):
+        _check_sizes(self, in_features, out_features)
         self.sizes = in_features, out_features
         shape = (out_features, in_features)
         self.weight, self.bias = _weight_and_bias(shape, in_features, out_features, out_features, bias, init, rng)
@@ -72,9 +80,11 @@ class Conv2d(Module):
         init=initial.torch_default,
         rng=None,
     ):
-        if in_channels % groups or out_channels % groups:
+        _check_sizes(self, in_channels, out_channels, kernel_size)
+        if groups < 1 or in_channels % groups or out_channels % groups:
             raise ValueError(
-                f"Conv2d({in_channels}, {out_channels}): groups must divide both numbers of channels; got {groups=}."
+                f"{type(self).__name__}({in_channels}, {out_channels}): groups must divide both numbers of channels; "
+                f"got {groups=}."
             )
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, pair(kernel_size)
         self.options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
@@ -140,6 +150,7 @@ class Embedding(Module):
     """A table of vectors.       Shapes: integers (...) → (..., D); weight (num_embeddings, embedding_dim = D)."""
 
     def __init__(self, num_embeddings, embedding_dim, *, init=None, rng=None):
+        _check_sizes(self, num_embeddings, embedding_dim)
         self.sizes = num_embeddings, embedding_dim
         init = init or initial.normal(1.0)
         self.weight = _parameter(init(self.sizes, num_embeddings, embedding_dim, (rng or Generator()).host))

@@ -40,10 +40,6 @@ class _RunningNorm(Module):
                 f"{type(self).__name__}({self.num_features}): expected x of shape {expected}; got {x.shape}."
             )
 
-    def count_batch(self):
-        if self.training and self.running_mean is not None:
-            self.num_batches_tracked.data += 1
-
     def describe(self):
         return f"{self.num_features}, eps={self.eps:g}, momentum={self.momentum:g}"
 
@@ -59,7 +55,8 @@ class BatchNorm(_RunningNorm):
 
     def forward(self, x):
         self.check(x)
-        self.count_batch()
+        if self.training and self.running_mean is not None:
+            self.num_batches_tracked.data += 1
         use_batch = self.training or self.running_mean is None
         return ops.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, use_batch, self.momentum, self.eps
@@ -87,8 +84,7 @@ class InstanceNorm2d(_RunningNorm):
         super().__init__(num_features, eps, momentum, affine, track_running_stats)
 
     def forward(self, x):
-        self.check(x)
-        self.count_batch()
+        self.check(x)  # PyTorch's has num_batches_tracked too, but never counts
         own = self.training or self.running_mean is None
         return ops.instance_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, own, self.momentum, self.eps
