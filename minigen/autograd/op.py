@@ -79,7 +79,7 @@ class Op:
                 live = live or a.node is not None
             else:
                 # np.sqrt(2) is a float64 scalar: taken as the number it is, it cannot turn float32 into float64.
-                arrays.append(float(a) if type(a) is np.float64 else a)
+                arrays.append(a.item() if isinstance(a, np.generic) else a)
                 parents.append(None)
         if not tensors:
             return self.forward(*args, **options)
@@ -116,7 +116,8 @@ class Op:
             return [a.shape for a in arrays] if name.endswith("_shape") else args
         if name.endswith("_shape"):
             return arrays[self.inputs.index(name[:-6])].shape
-        return args[self.inputs.index(name)]
+        i = self.inputs.index(name)
+        return args[i] if isinstance(args[i], Tensor) else arrays[i]
 
     def _variadic_vjps(self, n):
         """One rule for all the inputs: `i` tells it which one is meant."""
