@@ -23,7 +23,7 @@ def l1_loss(x, target, reduction="mean"):
 def _bce_logits(x, target):
     """−t·ln σ(x) − (1 − t)·ln(1 − σ(x)) = max(x, 0) − x·t + ln(1 + e^{−|x|});   σ(x) − t."""
     xp = namespace(x)
-    e = xp.abs(x)
+    e = xp.asarray(xp.abs(x))  # of shape () NumPy makes a scalar, which cannot be written to
     xp.negative(e, out=e)
     xp.exp(e, out=e)
     xp.log1p(e, out=e)
