@@ -2,8 +2,9 @@
 
 from ..autograd import Tensor, op
 from ..backend import namespace
+from .activations import softmax
 from .common import axes_of, raw
-from .elementwise import astype, exp, sqrt
+from .elementwise import astype, sqrt
 from .shape import broadcast_to, reshape
 
 
@@ -67,7 +68,7 @@ def min(x, *, axis=None, keepdims=False):
     return x.min(axis=axis, keepdims=keepdims)
 
 
-@op(x=lambda g, x, out, x_shape, axis: _expand(g, x_shape, axis) * exp(x - _expand(out, x_shape, axis)))
+@op(x=lambda g, x, x_shape, axis: _expand(g, x_shape, axis) * softmax(x, axis=axis))
 def logsumexp(x, *, axis=None, keepdims=False):
     """ln Σ eˣ;   softmax(x).       The largest x is taken out first, so nothing overflows."""
     xp = namespace(x)
