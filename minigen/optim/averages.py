@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from ..autograd import Tensor
 from ..backend import asarray, namespace, to_numpy
 from ..backend.kernels import kernels
-from .flat import memory_order
+from .flat import in_shape, memory_order
 
 
 def global_norm(gradients):
@@ -36,7 +36,8 @@ class EMA:
         if not 0 <= decay < 1:
             raise ValueError(f"EMA: expected a decay in [0, 1); got {decay}.")
         self.parameters, self.decay, self.steps = list(parameters), decay, 0
-        self.averages = [p.data.copy(order="K") for p in self.parameters]
+        # In memory order, whatever the order of p: `update` writes through a vector that must be a view.
+        self.averages = [in_shape(memory_order(p.data).copy(), p.shape) for p in self.parameters]
 
     def update(self):
         """Take in the present weights."""

@@ -64,7 +64,7 @@ class Flat:
         for p, view in zip(self.parameters, self.views):
             if p.data is not view:
                 raise RuntimeError(
-                    f"optimiser: {p.name if hasattr(p, 'name') else 'a parameter'} was moved away after the optimiser "
+                    f"optimiser: {getattr(p, 'name', None) or 'a parameter'} was moved away after the optimiser "
                     f"was made. One parameter belongs to one optimiser: make them anew, or update p.data in place."
                 )
         for place, members in self.segments:
