@@ -1,5 +1,6 @@
 """The only training loop of the project."""
 
+import math
 import signal
 import threading
 import time
@@ -25,10 +26,12 @@ class Training:
     """
 
     def __init__(self, model, dataset, *, batch_size=None, lr=None, seed=0, average=None, clip=None, augment=None):
+        if clip is not None and not clip > 0:
+            raise ValueError(f"Training: expected clip, the bound of the gradient's norm, above 0; got {clip}.")
         self.model, self.clip, self.steps = model, clip, 0
         self.loader = Loader(
             dataset,
-            min(batch_size or model.batch_size, len(dataset)),
+            min(model.batch_size if batch_size is None else batch_size, len(dataset)),
             Generator(seed),
             pixel_range=model.pixel_range,
             augment=augment,
@@ -68,8 +71,8 @@ class Training:
             return
         buffers = [(b, b.data.copy()) for _, b in self.model.named_buffers()]
         with self.average.applied():
-            self.model.calibrate()
             try:
+                self.model.calibrate()
                 yield self.model
             finally:
                 for buffer, value in buffers:
@@ -133,13 +136,13 @@ def fit(
     >>> training = fit(GAN((1, 28, 28)), load("glyphs"), steps=100)        # doctest: +SKIP
     """
     training = training or Training(model, dataset, **options)
-    total = steps if steps is not None else (epochs or model.epochs) * len(training.loader)
+    total = total_steps(training, steps, epochs)
     training.history, sums, counts = [], {}, {}
     began, first = time.perf_counter(), training.steps
     since, last = began, first
-    for observer in observers:
-        observer.begin(training, total)
     with stop_on_interrupt() as interrupted:
+        for observer in observers:
+            observer.begin(training, total)
         while training.steps < total and not interrupted():
             for name, value in training.step().items():
                 sums[name] = sums.get(name, 0) + value
@@ -159,9 +162,16 @@ def fit(
                 for observer in observers:
                     observer.log(training, row)
         stopped = interrupted()
-    for observer in observers:
-        observer.end(training, stopped)
+        for observer in observers:
+            observer.end(training, stopped)
     return training
+
+
+def total_steps(training, steps=None, epochs=None):
+    """How many steps a run has in all: `steps`, or so many `epochs` (rounded up), or the model's own number of them."""
+    if steps is not None:
+        return steps
+    return math.ceil((training.model.epochs if epochs is None else epochs) * len(training.loader))
 
 
 def check_finite(row):
