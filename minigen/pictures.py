@@ -35,9 +35,10 @@ def save_grid(pixels, path, columns=None, scale=None):
 
 
 def with_reconstructions(x, y, columns=8):
-    """Rows of `columns` images of x alternate with rows of the y that belong to them."""
-    n = len(x) // columns * columns
-    pairs = np.stack([x[:n].reshape(-1, columns, *x.shape[1:]), y[:n].reshape(-1, columns, *y.shape[1:])], axis=1)
+    """Rows of `columns` images of x alternate with rows of the y that belong to them; black ones fill the last rows."""
+    rows = -(-len(x) // columns)
+    empty = np.zeros((rows * columns - len(x), *x.shape[1:]), x.dtype)
+    pairs = np.stack([np.concatenate([v, empty]).reshape(rows, columns, *x.shape[1:]) for v in (x, y)], axis=1)
     return pairs.reshape(-1, *x.shape[1:])
 
 

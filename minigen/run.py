@@ -14,6 +14,7 @@ import os
 import tempfile
 import time
 import zipfile
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import numpy as np
 
 from .backend import Generator, asarray, to_numpy
 from .loop import Observer
+from .models.base import generate
 from .pictures import loss_plot, pixels_of, save_grid, with_reconstructions
 
 
@@ -77,19 +79,23 @@ def load_checkpoint(path):
         return arrays, json.loads(arrays.pop("__json__").tobytes())
     except FileNotFoundError:
         raise RunError(f"{path}: there is no checkpoint. Did the run save one? Check the folder's name.") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise RunError(f"{path}: not a checkpoint of minigen, or damaged ({error}).") from error
 
 
-def load_config(folder):
-    """The configuration of the run in `folder`. Raises RunError where there is none."""
+def load_config(folder, names=()):
+    """The configuration of the run in `folder`. Raises RunError where there is none, or it lacks one of `names`."""
     path = Path(folder) / "config.json"
     try:
-        return json.loads(path.read_text())
+        config = json.loads(path.read_text())
     except OSError as error:
         raise RunError(f"{folder}: not the folder of a run ({path.name} cannot be read: {error.strerror}).") from error
     except ValueError as error:
         raise RunError(f"{path}: not readable as JSON ({error}).") from error
+    missing = [name for name in names if not isinstance(config, dict) or name not in config]
+    if missing:
+        raise RunError(f"{path}: not the configuration of a run; it lacks {', '.join(missing)}.")
+    return config
 
 
 class RunFolder(Observer):
@@ -143,8 +149,11 @@ class RunFolder(Observer):
         path = self.folder / "metrics.csv"
         if not path.exists():
             return []
-        with open(path, newline="") as file:
-            return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+        try:
+            with open(path, newline="") as file:
+                return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+        except (OSError, ValueError, TypeError) as error:
+            raise RunError(f"{path}: not readable ({error}). Move it away to go on without it.") from error
 
     def write_metrics(self):
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
@@ -155,19 +164,25 @@ class RunFolder(Observer):
                 writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
 
 
-def draw(model, n, test=None, seed=0):
-    """n images of the model as (n, H, W, C) bytes: new ones, or test images each followed by its reconstruction."""
+def draw(model, n, test=None, seed=0, columns=8):
+    """n images of the model as bytes (n, H, W, C); None where it has none to show.
+
+    Of a model that draws nothing new: n/2 images of `test` and their reconstructions, for a grid of `columns`: a row
+    of the ones, below it a row of the others, and so on.
+    """
     training = model.training
     model.eval()
     try:
-        images = model.sample(n, Generator(seed))
-        if images is None and test is not None:
-            low, high = model.pixel_range
-            x = asarray(test.pixels[: n // 2].astype(np.float32) * ((high - low) / 255) + low).transpose(0, 3, 1, 2)
-            y = model.reconstruct(x)
-            return (
-                None if y is None else with_reconstructions(*(pixels_of(to_numpy(v), (low, high)) for v in (x, y.data)))
-            )
-        return None if images is None else pixels_of(to_numpy(images.data), model.pixel_range)
+        if model.sample(1, Generator(seed)) is not None:
+            rng = Generator(seed)
+            images = generate(lambda k: model.sample(k, rng), n)
+            return pixels_of(to_numpy(images.data), model.pixel_range)
+        if test is None:
+            return None
+        low, high = model.pixel_range
+        pixels = test.pixels[: max(1, n // 2)]
+        x = asarray(pixels.astype(np.float32) * ((high - low) / 255) + low).transpose(0, 3, 1, 2)
+        y = model.reconstruct(x)
+        return None if y is None else with_reconstructions(pixels, pixels_of(to_numpy(y.data), (low, high)), columns)
     finally:
         model.train(training)

@@ -1,13 +1,16 @@
 """`python -m minigen.sample RUN`: new images of a trained model (or, of an autoencoder, reconstructions)."""
 
 import argparse
+import math
 import sys
 from pathlib import Path
+
+import numpy as np
 
 from . import backend
 from .backend import BackendError
 from .data import DataError, load
-from .models.base import batches_of
+from .options import whole
 from .pictures import save_grid
 from .run import RunError, draw, written_whole
 from .train import restore_run
@@ -16,10 +19,10 @@ from .train import restore_run
 def main(argv=None):
     p = argparse.ArgumentParser("python -m minigen.sample", description=__doc__)
     p.add_argument("run", help="folder of the run, such as runs/gan-glyphs")
-    p.add_argument("-n", type=int, default=64, help="how many images (default: 64)")
-    p.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
+    p.add_argument("-n", type=whole(1), default=64, help="how many images (default: 64)")
+    p.add_argument("--seed", type=whole(0), default=0, help="of the noise (default: 0)")
     p.add_argument("--out", help="PNG file for the grid, or .npy for the bytes (n, H, W, C) (default: RUN/sample.png)")
-    p.add_argument("--columns", type=int, help="images to a row of the grid (default: √n)")
+    p.add_argument("--columns", type=whole(1), help="images to a row of the grid (default: √n)")
     p.add_argument("--backend", default="auto", choices=("auto", "numpy", "cupy"))
     args = p.parse_args(argv)
     try:
@@ -29,27 +32,20 @@ def main(argv=None):
 
 
 def sample(args):
-    import numpy as np
-
-    if args.n < 1:
-        raise ValueError(f"expected -n of at least 1; got {args.n}.")
     backend.use(args.backend)
     config, training = restore_run(args.run)
     test = load(config["data"], "test", config["size"], config["channels"])
+    columns = args.columns or math.ceil(math.sqrt(args.n))
     with training.averaged() as model:
-        if model.sample(1) is None:
-            images = draw(model, args.n, test, args.seed)
-        else:
-            pieces = [draw(model, b - a, test, args.seed + i) for i, (a, b) in enumerate(batches_of(args.n, 256))]
-            images = np.concatenate(pieces)
+        images = draw(model, args.n, test, args.seed, columns)
     if images is None:
-        raise RunError(f"{args.run}: a {config['model']} draws no images.")
+        raise RunError(f"{args.run}: the model {config['model']!r} draws no images.")
     out = Path(args.out or Path(args.run) / "sample.png")
     with written_whole(out) as name:
         if out.suffix == ".npy":
             np.save(name, images)
         else:
-            save_grid(images, name, args.columns)
+            save_grid(images, name, columns)
     return out
 
 
