@@ -13,7 +13,8 @@ from . import backend
 from .backend import BackendError
 from .data import DataError, load
 from .metrics import evaluate, judge
-from .models.base import batches_of
+from .models import Classifier
+from .options import number, whole
 from .run import RunError, draw
 from .train import restore_run
 
@@ -22,8 +23,9 @@ def main(argv=None):
     p = argparse.ArgumentParser("python -m minigen.evaluate", description=__doc__.splitlines()[0])
     p.add_argument("run", help="folder of the run")
     p.add_argument("--judge", metavar="RUN", help="folder of a trained classifier, which looks at generated images")
-    p.add_argument("-n", type=int, default=2000, help="how many images it looks at (default: 2000)")
-    p.add_argument("--threshold", type=float, default=0.9, help="probability that counts as sure (default: 0.9)")
+    p.add_argument("-n", type=whole(1), default=2000, help="how many images it looks at (default: 2000)")
+    share = number(lambda v: 0 <= v <= 1, "in [0, 1]")
+    p.add_argument("--threshold", type=share, default=0.9, help="probability that counts as sure (default: 0.9)")
     p.add_argument("--backend", default="auto", choices=("auto", "numpy", "cupy"))
     args = p.parse_args(argv)
     try:
@@ -39,18 +41,26 @@ def run(args):
     with training.averaged() as model:
         for name, (value, unit) in evaluate(model, test).items():
             print(f"test {name}: {value:.5g} {unit}")
-        if not args.judge:
-            return
-        if model.sample(1) is None:
-            raise RunError(f"{args.run}: a {config['model']} draws no images to judge.")
-        pieces = [draw(model, b - a, seed=i) for i, (a, b) in enumerate(batches_of(args.n, 256))]
-    images = np.concatenate(pieces).transpose(0, 3, 1, 2).astype(np.float32) / 255
-    _, judging = restore_run(args.judge)
-    if judging.model.shape != images.shape[1:]:
-        raise RunError(f"--judge {args.judge}: judges images of shape {judging.model.shape}, not {images.shape[1:]}.")
-    verdict = judge(judging.model, images, args.threshold)
+        if args.judge:
+            consult(args, draw(model, args.n), config["model"])
+
+
+def consult(args, pixels, model):
+    """Print what the classifier of the run args.judge says of `pixels` (n, H, W, C), bytes."""
+    if pixels is None:
+        raise RunError(f"{args.run}: the model {model!r} draws no images to judge.")
+    config, training = restore_run(args.judge)
+    shape = (pixels.shape[3], *pixels.shape[1:3])
+    if not isinstance(training.model, Classifier):
+        raise RunError(f"--judge {args.judge}: expected the run of a classifier; got {config['model']!r}.")
+    if training.model.shape != shape:
+        raise RunError(f"--judge {args.judge}: judges images of shape {training.model.shape}, not {shape}.")
+    images = pixels.transpose(0, 3, 1, 2).astype(np.float32) / 255
+    with training.averaged() as classifier:
+        verdict = judge(classifier, images, args.threshold)
+    classes = load(config["data"], "test", config["size"], config["channels"]).classes
     print(f"judge: {verdict.confident:.1%} of {args.n} images have a class probability of at least {args.threshold}")
-    shares = ", ".join(f"{c} {p:.1%}" for c, p in zip(test.classes, verdict.classes))
+    shares = ", ".join(f"{c} {p:.1%}" for c, p in zip(classes, verdict.classes))
     print(f"judge: of these, {shares}; entropy {verdict.entropy:.3f} of {np.log(len(verdict.classes)):.3f} nats")
 
 

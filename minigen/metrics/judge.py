@@ -22,7 +22,7 @@ class Verdict:
     def entropy(self):
         """Of the classes, nats; ln(number of classes) where all are drawn equally often."""
         p = self.classes[self.classes > 0]
-        return float(-(p * np.log(p)).sum())
+        return float((p * np.log(1 / p)).sum())
 
 
 def judge(classifier, images, threshold=0.9, batch_size=200):
