@@ -1,4 +1,4 @@
-"""Flat storage: the parameters of an optimiser in one vector, so that an update is a few passes, not a few per layer."""
+"""Flat storage: the parameters of an optimiser in one vector, so that an update is a few passes, not some a layer."""
 
 from ..autograd import Tensor
 from ..backend import namespace
@@ -7,7 +7,7 @@ SMALL = 1 << 16  # parameters below this many elements are updated together, fro
 
 
 def memory_order(x):
-    """`x` as a vector in the order of its memory: (O, kh, kw, C) for 4-D, row-major otherwise. A view where it can be."""
+    """`x` as a vector in the order of its memory: (O, kh, kw, C) for 4-D, else row-major. A view if it can be."""
     return (x.transpose(0, 2, 3, 1) if x.ndim == 4 else x).reshape(-1)
 
 

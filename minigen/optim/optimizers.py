@@ -1,4 +1,4 @@
-"""Gradient descent and its descendants. Formulas and state are PyTorch's; the arithmetic is in backend/optim_kernels."""
+"""Gradient descent and its descendants. Formulas and state are PyTorch's; the arithmetic: backend/optim_kernels."""
 
 from ..backend import asarray, to_numpy
 from ..backend.kernels import kernels
