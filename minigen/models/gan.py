@@ -97,14 +97,20 @@ class GAN(Adversarial):
     D wins. −ln σ(a) = softplus(−a), −ln(1 − σ(a)) = softplus(a).
 
     dropout: share of D's activations dropped
+    d_norm: "batch" or "none": batch norm in the convolutional D, from its second layer on
     """
 
-    def __init__(self, shape, *, net="conv", latent=100, width=64, hidden=256, dropout=0.3, rng=None):
-        self.dropout = dropout
+    def __init__(
+        self, shape, *, net="conv", latent=100, width=64, hidden=256, dropout=0.3, d_norm="batch", rng=None
+    ):
+        self.dropout, self.d_norm = dropout, d_norm
         super().__init__(shape, net=net, latent=latent, width=width, hidden=hidden, rng=rng)
 
     def d_options(self, net):
-        return {"dropout": self.dropout} | ({"init": DCGAN_INIT} if net == "conv" else {})
+        options = {"dropout": self.dropout}
+        if net == "conv":
+            options |= {"init": DCGAN_INIT, "norm": None if self.d_norm == "none" else self.d_norm}
+        return options
 
     def d_loss(self, x, fake):
         return {"real": softplus(-self.D(x)).mean(), "fake": softplus(self.D(detach(fake))).mean()}

@@ -1,6 +1,6 @@
 """The networks that the models share, for any image size and 1 or 3 channels.
 
-Sizes halve (rounding down) until at most 7 are left: 28, 14, 7 or 64, 32, 16, 8, 4. A convolution with kernel 4,
+Sizes halve (rounding down) until at most 4 are left: 28, 14, 7, 3 or 64, 32, 16, 8, 4. A convolution with kernel 4,
 stride 2, padding 1 goes from n to ⌊n/2⌋; its transpose comes back to 2n or, with output_padding 1, to 2n + 1: every
 size can be reached. A kernel that the stride divides overlaps evenly, which avoids checkerboards.
 """
@@ -12,7 +12,7 @@ from ..nn import BatchNorm2d, Conv2d, ConvTranspose2d, Dense, Dropout, Flatten, 
 from ..nn.init import he_normal
 from ..ops import leaky_relu, relu
 
-SMALLEST = 7
+SMALLEST = 4
 lrelu = partial(leaky_relu, negative_slope=0.2)
 lrelu.__name__ = "leaky_relu(0.2)"
 
