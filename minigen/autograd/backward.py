@@ -18,21 +18,17 @@ def grad(loss, inputs, grad_outputs=None, create_graph=False, allow_unused=False
     """
     if isinstance(inputs, Tensor):
         return grad(loss, [inputs], grad_outputs, create_graph, allow_unused)[0]
-    cotangents = {}
-    if loss.node is not None:
-        cotangents[loss.node.serial] = _first_cotangent(loss, grad_outputs, create_graph)
     wanted = [_serial_of(t, i) for i, t in enumerate(inputs)]
-    seen = _ancestors(loss.node, min(wanted, default=0))
-    useful = set(wanted)
-    for serial in sorted(seen):
-        if any(p is not None and p.serial in useful for p in seen[serial].parents):
-            useful.add(serial)
     keep = set(wanted)
+    path, useful = _path(loss.node, keep)
+    cotangents = {}  # serial number of a Node -> ∂loss/∂its output, added up
+    if path:
+        cotangents[loss.node.serial] = _first_cotangent(loss, grad_outputs, create_graph)
     with recording(create_graph or state.recording):
-        for serial in sorted(useful & seen.keys(), reverse=True):
-            if serial in cotangents:
-                g = cotangents[serial] if serial in keep else cotangents.pop(serial)
-                _pull_back(seen[serial], g, useful, cotangents, create_graph)
+        for node in path:
+            g = cotangents.get(node.serial) if node.serial in keep else cotangents.pop(node.serial, None)
+            if g is not None:
+                _pull_back(node, g, useful, cotangents, create_graph)
     found = [cotangents.get(s) for s in wanted]
     if not allow_unused:
         for i, (t, g) in enumerate(zip(inputs, found)):
@@ -68,6 +64,24 @@ def _ancestors(node, oldest=-1):
     return seen
 
 
+def _path(node, wanted):
+    """Pruning: the Nodes on the way from `node` to those with serials `wanted`, newest first; and all their serials."""
+    seen = _ancestors(node, min(wanted, default=0))
+    path, useful = [], set(wanted)
+    for serial in sorted(seen):
+        n = seen[serial]
+        if serial in wanted:
+            path.append(n)
+            continue
+        for p in n.parents:
+            if p is not None and p.serial in useful:
+                useful.add(serial)
+                path.append(n)
+                break
+    path.reverse()
+    return path, useful
+
+
 def _first_cotangent(loss, grad_outputs, create_graph):
     if grad_outputs is None:
         if loss.size != 1:
@@ -93,61 +107,77 @@ def _serial_of(t, i):
 
 def _pull_back(node, g, useful, cotangents, create_graph):
     """Add this Node's contributions to the cotangents of its parents."""
-    if type(node) is Leaf:
-        return
     if type(node) is Part:  # one place of the tuple of cotangents that the op's VJPs will receive
         cotangents.setdefault(node.parents[0].serial, [None] * node.count)[node.index] = g
         return
+    if not node.edges:  # a leaf
+        return
     if state.watcher is not None:
-        state.watcher.before_vjps(node)
-    shared = {}
-    for i, (parent, vjp, shape) in enumerate(zip(node.parents, node.vjps, node.shapes)):
-        if parent is None or vjp is None or parent.serial not in useful:
+        state.watcher.before_vjps((node, g, useful))
+    op = node.op
+    values = _Values(node, g, create_graph) if create_graph or op.shared else node.saved
+    for parent, (i, f, wants, _), shape in node.edges:
+        serial = parent.serial
+        if serial not in useful:
             continue
-        f, wants, _ = vjp
         try:
-            contribution = f(g, *[_argument(node, name, g, create_graph, shared) for name in wants])
+            contribution = f(g, *[values[name] for name in wants])
+            if contribution is None:  # no cotangent came to the outputs that depend on this input
+                continue
+            if contribution.shape != shape:
+                contribution = unbroadcast(contribution, shape)
         except Exception as error:
-            error.add_note(f"in the VJP of {node.op} for {node.op.input_name(i)!r}")
+            error.add_note(f"in the VJP of {op} for {op.input_name(i)!r}")
             raise
-        if contribution is None:  # no cotangent came to the outputs that depend on this input
-            continue
-        if contribution.shape != shape:
-            contribution = unbroadcast(contribution, shape)
         if state.watcher is not None:
             state.watcher.after_vjp(node, i, contribution)
-        serial = parent.serial
         cotangents[serial] = cotangents[serial] + contribution if serial in cotangents else contribution
 
 
-def _argument(node, name, g, create_graph, shared):
-    """What a VJP gets for a name: arrays in ordinary training, Tensors of the graph when it is recorded again."""
-    if name not in node.saved:  # a shared quantity, computed when first asked for
-        if name not in shared:
-            f, wants, _ = node.op.rules[name]
-            shared[name] = f(g, *[_argument(node, w, g, create_graph, shared) for w in wants])
-        return shared[name]
-    value = node.saved[name]
-    if isinstance(value, Tensor):
-        return value if create_graph else value.data
-    if not create_graph:
-        return tuple(getattr(v, "data", v) for v in value) if name in node.op.variadic_inputs else value
-    if name == "out":  # stored as an array, so that no reference cycle is closed; re-attached to its Node here
-        if type(value) is tuple:
-            return tuple(Tensor(v, Part(node, i, len(value))) for i, v in enumerate(value))
-        return Tensor(value, node)
-    return value
+class _Values(dict):
+    """What the VJPs of a Node may ask for: what was saved, and shared quantities, computed when first asked for.
+
+    With create_graph, saved arrays become Tensors of the graph again, so that the VJPs are recorded. (Nodes keep no
+    Tensors: the output could not be kept so without closing a reference cycle.)
+    """
+
+    def __init__(self, node, g, create_graph):
+        super().__init__(node.saved)
+        self.rules, self.g = node.op.rules, g
+        if create_graph:
+            self._attach(node)
+
+    def _attach(self, node):
+        op = node.op
+        for parent, (i, *_), _ in node.edges:
+            if op.variadic:
+                name = op.inputs[0]
+                if name in self:
+                    self[name] = (*self[name][:i], Tensor(self[name][i], parent), *self[name][i + 1 :])
+            elif op.inputs[i] in self:
+                self[op.inputs[i]] = Tensor(self[op.inputs[i]], parent)
+        if "out" in self:
+            out = self["out"]
+            if type(out) is tuple:
+                self["out"] = tuple(Tensor(v, Part(node, i, len(out))) for i, v in enumerate(out))
+            else:
+                self["out"] = Tensor(out, node)
+
+    def __missing__(self, name):
+        _, f, wants, _ = self.rules[name]
+        self[name] = f(self.g, *[self[w] for w in wants])
+        return self[name]
 
 
 def unbroadcast(g, shape):
     """Sum `g` over the axes along which an array of this shape was broadcast: the adjoint of broadcasting."""
     extra = len(g.shape) - len(shape)
-    axes = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + extra] != 1)
-    if not axes and extra == 0:
+    if extra < 0 or any(n not in (1, m) for n, m in zip(shape, g.shape[extra:])):
         raise ValueError(
             f"a VJP returned a gradient of shape {g.shape} for an input of shape {shape}: it must have that shape, "
             f"or one that broadcasting makes of it."
         )
+    axes = (*range(extra), *(i + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + extra] != 1))
     return g.sum(axis=axes).reshape(shape)
 
 

@@ -1,6 +1,8 @@
 """How it is recorded: `@op` makes a differentiable function of a function on arrays and its named VJPs."""
 
 import inspect
+from types import MethodType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -8,6 +10,15 @@ from .state import state
 from .tensor import Node, Part, Tensor
 
 TORCH_NAMES = {"dim": "axis", "keepdim": "keepdims", "input": "x"}  # accepted as keywords by every op
+
+
+class Rule(NamedTuple):
+    """A VJP, as `grad` finds it."""
+
+    i: int | None  # the number of the input; None for a shared quantity
+    f: object  # f(g, *wants) -> the cotangent of the input
+    wants: list  # the names of its arguments after g
+    keeps: list  # the names of what must be saved for it
 
 
 class Op:
@@ -23,14 +34,15 @@ class Op:
         if "out" in self.inputs or "out" in self.options:
             raise TypeError(f"op {self.__name__!r}: in a VJP, 'out' is the result; call the argument something else.")
         self.variadic = inputs[-1].kind is inputs[-1].VAR_POSITIONAL
-        self.variadic_inputs = self.inputs if self.variadic else ()
         self.arity = len(inputs)
         # Callers may give options by position too, as PyTorch's do.
         self.__signature__ = inspect.Signature(
             [p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in parameters] if not self.variadic else parameters
         )
+        self.fetchers = self._fetchers()
+        self.shared = rules.keys() - set(self.inputs)
         self.rules = {name: self._rule(name, f, rules) for name, f in rules.items()}
-        unused = rules.keys() - set(self.inputs) - {w for _, wants, _ in self.rules.values() for w in wants}
+        unused = self.shared - {w for rule in self.rules.values() for w in rule.wants}
         if unused:
             raise TypeError(
                 f"op {self.__name__!r}: a rule is given for {sorted(unused)}, but the inputs are {self.inputs}, "
@@ -38,25 +50,42 @@ class Op:
             )
         self.vjps = [self.rules.get(name) for name in self.inputs]
 
+    def _fetchers(self):
+        """{name that a VJP may ask for: function (arrays, options, out) -> what is saved for it}."""
+        fetchers = {"out": lambda arrays, options, out: out}
+        for name, default in self.options.items():
+            fetchers[name] = lambda arrays, options, out, name=name, default=default: options.get(name, default)
+        for i, name in enumerate(self.inputs):
+            if self.variadic:
+                fetchers[name] = lambda arrays, options, out: tuple(arrays)
+                fetchers[name + "_shape"] = lambda arrays, options, out: [a.shape for a in arrays]
+            else:
+                fetchers[name] = lambda arrays, options, out, i=i: arrays[i]
+                fetchers[name + "_shape"] = lambda arrays, options, out, i=i: arrays[i].shape
+        return fetchers
+
     def _rule(self, name, f, rules):
-        """(function, names of its arguments after g, names that must be saved for it)."""
         wants = list(inspect.signature(f).parameters)[1:]
-        shared = rules.keys() - set(self.inputs)
-        keeps = [w for w in wants if w not in shared]
-        known = {*self.inputs, *self.options, *(f"{i}_shape" for i in self.inputs), "out"} | (
-            {"i"} if self.variadic else set()
-        )
+        keeps = [w for w in wants if w not in self.shared]
+        known = self.fetchers.keys() | ({"i"} if self.variadic else set())
         for w in set(keeps) - known:
-            raise TypeError(
-                f"op {self.__name__!r}: the VJP for {name!r} asks for {w!r}; it may ask for {sorted(known | shared)}."
-            )
-        for w in shared & set(wants):
+            may = sorted(known | self.shared)
+            raise TypeError(f"op {self.__name__!r}: the VJP for {name!r} asks for {w!r}; it may ask for {may}.")
+        for w in self.shared & set(wants):
             keeps += list(inspect.signature(rules[w]).parameters)[1:]
-        return f, wants, keeps
+        return Rule(self.inputs.index(name) if name in self.inputs else None, f, wants, keeps)
 
     def _bind(self, args, options):
         """Arguments in any of Python's spellings -> (inputs by position, options by name)."""
         options = {TORCH_NAMES.get(k, k) if k not in self.options else k: v for k, v in options.items()}
+        by_position = dict(zip(self.options, args[self.arity :]))
+        if (  # softmax(x, 1), sum(x, dim=0): the common spellings, without the cost of inspect's Signature.bind
+            not self.variadic
+            and 0 <= len(args) - self.arity == len(by_position)
+            and not by_position.keys() & options.keys()
+            and options.keys() <= self.options.keys()
+        ):
+            return args[: self.arity], by_position | options
         try:
             bound = self.__signature__.bind(*args, **options)
         except TypeError as error:
@@ -68,15 +97,16 @@ class Op:
         return [values[name] for name in self.inputs], {name: values[name] for name in self.options}
 
     def __call__(self, *args, **options):
-        if (len(args) != self.arity and not self.variadic) or not options.keys() <= self.options.keys():
+        if (len(args) != self.arity and not self.variadic) or (options and not options.keys() <= self.options.keys()):
             args, options = self._bind(args, options)
         arrays, parents, tensors, live = [], [], False, False
         for a in args:
             if isinstance(a, Tensor):
                 tensors = True
                 arrays.append(a.data)
-                parents.append(a.node)
-                live = live or a.node is not None
+                parents.append(node := a.node)
+                if node is not None:
+                    live = True
             else:
                 # np.sqrt(2) is a float64 scalar: taken as the number it is, it cannot turn float32 into float64.
                 arrays.append(a.item() if isinstance(a, np.generic) else a)
@@ -86,51 +116,50 @@ class Op:
         try:
             out = self.forward(*arrays, **options)
         except Exception as error:
-            error.add_note(f"in {self.__name__}({_describe(self.inputs, arrays, options)})")
+            error.add_note(f"in {self.describe(arrays, options)}")
             raise
-        node = self._record(args, arrays, parents, options, out) if live and state.recording else None
+        node = self._record(arrays, parents, options, out) if live and state.recording else None
         if state.watcher is not None:
-            state.watcher.forward(self, out, node)
+            state.watcher.forward(self, out, (arrays, options, node))
         if type(out) is tuple:
             return tuple(Tensor(o, node and Part(node, i, len(out))) for i, o in enumerate(out))
         return Tensor(out, node)
 
-    def _record(self, args, arrays, parents, options, out):
+    def _record(self, arrays, parents, options, out):
         """The Node of this call. Only what a VJP that can run names is saved."""
-        vjps = self._variadic_vjps(len(args)) if self.variadic else self.vjps
-        saved = {}
-        for parent, vjp in zip(parents, vjps):
+        vjps = self._variadic_vjps(len(arrays)) if self.variadic else self.vjps
+        edges, saved, fetchers = [], {}, self.fetchers
+        for a, parent, vjp in zip(arrays, parents, vjps):
             if parent is not None and vjp is not None:
-                for name in vjp[2]:
+                edges.append((parent, vjp, a.shape))
+                for name in vjp[3]:
                     if name not in saved:
-                        saved[name] = self._fetch(name, args, arrays, options, out)
-        shapes = [a.shape if p is not None else None for a, p in zip(arrays, parents)]
-        return Node(self, vjps, parents, shapes, saved)
-
-    def _fetch(self, name, args, arrays, options, out):
-        if name == "out":
-            return out
-        if name in self.options:
-            return options.get(name, self.options[name])
-        if self.variadic:
-            return [a.shape for a in arrays] if name.endswith("_shape") else args
-        if name.endswith("_shape"):
-            return arrays[self.inputs.index(name[:-6])].shape
-        i = self.inputs.index(name)
-        return args[i] if isinstance(args[i], Tensor) else arrays[i]
+                        saved[name] = fetchers[name](arrays, options, out)
+        return Node(self, parents, edges, saved)
 
     def _variadic_vjps(self, n):
         """One rule for all the inputs: `i` tells it which one is meant."""
-        f, wants, keeps = self.rules[self.inputs[0]]
+        _, f, wants, keeps = self.rules[self.inputs[0]]
         rest, keeps = [w for w in wants if w != "i"], [k for k in keeps if k != "i"]
 
         def vjp(i):
             return lambda g, *values: f(g, i=i, **dict(zip(rest, values)))
 
-        return [(vjp(i), rest, keeps) for i in range(n)]
+        return [Rule(i, vjp(i), rest, keeps) for i in range(n)]
 
     def input_name(self, i):
         return f"{self.inputs[0]}[{i}]" if self.variadic else self.inputs[i]
+
+    def describe(self, arrays, options):
+        """The call with its shapes, for messages: `conv2d(x: (8, 3, 28, 28) float32, ..., stride=(2, 2))`."""
+        names = [self.input_name(i) for i in range(len(arrays))]
+        inputs = [f"{n}: {a.shape} {a.dtype}" if hasattr(a, "dtype") else f"{n}: {a!r}" for n, a in zip(names, arrays)]
+        inputs += [f"{k}={v!r}" for k, v in options.items() if not hasattr(v, "dtype")]
+        return f"{self}({', '.join(inputs)})"
+
+    def __get__(self, instance, owner=None):
+        """An op in a class body is a method, as a function would be: `Tensor.exp = exp`."""
+        return self if instance is None else MethodType(self, instance)
 
     def __str__(self):
         return self.__name__.strip("_")
@@ -155,9 +184,3 @@ def op(**rules):
     Raises TypeError, here and not in backward, where a rule names something that does not exist.
     """
     return lambda forward: Op(forward, rules)
-
-
-def _describe(names, arrays, options):
-    names = [names[min(i, len(names) - 1)] for i in range(len(arrays))]
-    inputs = [f"{n}: {a.shape} {a.dtype}" if hasattr(a, "dtype") else f"{n}: {a!r}" for n, a in zip(names, arrays)]
-    return ", ".join(inputs + [f"{k}={v!r}" for k, v in options.items() if not hasattr(v, "dtype")])

@@ -116,10 +116,13 @@ class Node:
     Serial numbers grow, so decreasing serial is an order in which every Node comes before its parents.
     """
 
-    __slots__ = ("__weakref__", "debug", "op", "parents", "saved", "serial", "shapes", "vjps")
+    __slots__ = ("__weakref__", "debug", "edges", "op", "parents", "saved", "serial")
 
-    def __init__(self, op, vjps, parents, shapes, saved):
-        self.op, self.vjps, self.parents, self.shapes, self.saved = op, vjps, parents, shapes, saved
+    def __init__(self, op, parents, edges, saved):
+        self.op = op
+        self.parents = parents  # the Node of each input; None: a constant
+        self.edges = edges  # [(parent, its VJP, the input's shape)] of the inputs through which a cotangent flows
+        self.saved = saved  # {name: value} of what those VJPs ask for: arrays, shapes, options; never a Tensor
         self.serial, self.debug = next(_serial), None
 
 
@@ -129,7 +132,7 @@ class Leaf(Node):
     __slots__ = ("tensor",)
 
     def __init__(self, t):
-        super().__init__(None, (), (), (), {})
+        super().__init__(None, (), (), {})
         self.tensor = weakref.ref(t)
 
 
@@ -139,7 +142,7 @@ class Part(Node):
     __slots__ = ("count", "index")
 
     def __init__(self, node, index, count):
-        super().__init__(node.op, (), (node,), (), {})
+        super().__init__(node.op, (node,), (), {})
         self.index, self.count = index, count
 
 
