@@ -8,7 +8,7 @@ from .. import ops
 from ..autograd import grad
 from ..backend import namespace
 from .report import Element, Report
-from .subject import leaf, random_like
+from .subject import leaf, random_like, typical_size
 
 STEPS = 1e-4, 1e-5, 1e-6, 1e-7  # a smaller step is tried where a larger one fails: a kink of relu may lie inside it
 ROUNDING = 100 * np.finfo(np.float64).eps  # of one value of f, relative to what was summed up in it
@@ -104,7 +104,7 @@ def _slope(function, point, directions, h):
 def _worst_element(along, x, rng):
     """(index, numeric, analytic) of an element of x on which the two disagree, or None: bisection, then one by one."""
     flat = np.arange(x.size)
-    direction = random_like(x, rng)
+    direction, size = random_like(x, rng), typical_size(x)
 
     def only(places):
         mask = np.zeros(x.size, bool)
@@ -118,9 +118,9 @@ def _worst_element(along, x, rng):
     while len(flat) > FEW:
         halves = flat[: len(flat) // 2], flat[len(flat) // 2 :]
         flat = max(halves, key=error)
-    found = [(place, along(only([place]).astype(x.dtype))) for place in flat]
+    found = [(place, along(only([place]) * size)) for place in flat]
     wrong = [(place, numeric, analytic) for place, (agree, numeric, analytic, _) in found if not agree]
     if not wrong:
         return None
     place, numeric, analytic = max(wrong, key=lambda e: abs(e[1] - e[2]))
-    return tuple(int(i) for i in np.unravel_index(place, x.shape)), numeric, analytic
+    return tuple(int(i) for i in np.unravel_index(place, x.shape)), numeric / size, analytic / size

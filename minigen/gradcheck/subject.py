@@ -126,11 +126,16 @@ def leaf(array):
     return t
 
 
+def typical_size(x):
+    """The root mean square of x; 1 where that is 0."""
+    data = x.data if isinstance(x, Tensor) else x
+    return (float((data * data).mean()) ** 0.5 if data.size else 0.0) or 1.0
+
+
 def random_like(x, rng):
     """Normal numbers like x: its shape, device, memory layout and typical size."""
     data = x.data if isinstance(x, Tensor) else x
     xp = namespace(data)
-    size = float(xp.sqrt((data * data).mean())) if data.size else 0.0
     out = xp.empty_like(data)
-    out[...] = xp.asarray(rng.standard_normal(data.shape)) * (size or 1.0)
+    out[...] = xp.asarray(rng.standard_normal(data.shape)) * typical_size(x)
     return out
