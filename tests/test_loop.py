@@ -1,0 +1,287 @@
+"""The training loop: what it reports, when it stops, and that a resumed run is the uninterrupted one, bit for bit."""
+
+import json
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+from training_cases import MODEL_CASES, images, make
+
+from minigen import Observer, Training, fit
+from minigen.data import horizontal_flip
+from minigen.loop import TrainingError, stop_on_interrupt, total_steps
+from minigen.models import SingleObjective
+from minigen.nn import Dense
+from minigen.ops import log
+
+DATA = images()
+every_case = pytest.mark.parametrize("case", MODEL_CASES)
+
+
+def training_of(case="ae dense", seed=0, **options):
+    return Training(make(case, seed=seed + 1), DATA, **{"batch_size": 10, "seed": seed} | options)
+
+
+def same(a, b):
+    """Whether two `state()`s are equal to the bit; JSON stands for the file between them."""
+    (arrays_a, numbers_a), (arrays_b, numbers_b) = a, b
+    if json.dumps(numbers_a) != json.dumps(numbers_b) or arrays_a.keys() != arrays_b.keys():
+        return False
+    return all(x.dtype == y.dtype and x.tobytes() == y.tobytes() for x, y in zip(arrays_a.values(), arrays_b.values()))
+
+
+# ------------------------------------------------------------------------------------------------ resuming
+
+
+@every_case
+def test_a_run_resumed_in_mid_epoch_equals_the_uninterrupted_one_to_the_bit(case):
+    """Weights, statistics, optimisers, average, random numbers, data order; dropout, augmentation and clip included."""
+    options = {"augment": horizontal_flip, "clip": 1.0, "average": 0.9}
+    whole, half = training_of(case, **options), training_of(case, **options)
+    for _ in range(5):
+        losses = whole.step()
+    for _ in range(2):  # of 3 batches in an epoch
+        half.step()
+    arrays, numbers = half.state()
+    other = training_of(case, seed=7, **options)  # other weights, order and noise: all must be replaced
+    other.restore(arrays, json.loads(json.dumps(numbers)))
+    for _ in range(3):
+        resumed = other.step()
+    assert same(whole.state(), other.state())
+    assert {k: float(v) for k, v in losses.items()} == {k: float(v) for k, v in resumed.items()}
+
+
+def test_a_resumed_run_keeps_adams_step_count():
+    a = training_of()
+    for _ in range(4):
+        a.step()
+    b = training_of()
+    b.restore(*a.state())
+    assert [o.steps for o in b.optimizers] == [4]
+    assert b.steps == 4
+
+
+def test_a_state_is_a_copy():
+    a = training_of("vae conv", average=0.9)
+    before = a.state()
+    held = {k: v.copy() for k, v in before[0].items()}, json.loads(json.dumps(before[1]))
+    a.step()
+    assert same(before, held)
+    assert not same(before, a.state())
+
+
+def test_the_state_of_another_model_is_refused():
+    with pytest.raises(ValueError, match="AE.load_state_dict: f.1.weight has shape"):
+        training_of("ae dense").restore(*Training(make("ae dense", hidden=9), DATA).state())
+
+
+@every_case
+def test_the_same_seed_repeats_to_the_bit(case):
+    a, b = training_of(case), training_of(case)
+    for _ in range(2):
+        a.step()
+        b.step()
+    assert same(a.state(), b.state())
+
+
+def test_another_seed_gives_other_weights_noise_and_order():
+    a, b = training_of("gan conv", seed=0), training_of("gan conv", seed=1)
+    assert not np.array_equal(a.loader.order, b.loader.order)
+    assert not np.array_equal(a.model.noise(3), b.model.noise(3))
+    assert not np.array_equal(a.model.D[0].weight.data, b.model.D[0].weight.data)
+
+
+# ------------------------------------------------------------------------------------------------ what it reports
+
+
+def test_the_history_holds_mean_losses_every_few_steps_and_after_the_last():
+    reference = training_of("vae dense")
+    terms = [reference.step() for _ in range(7)]
+    history = fit(make("vae dense"), DATA, batch_size=10, steps=7, log_every=3).history
+    assert [row["step"] for row in history] == [3, 6, 7]
+    assert [row["epoch"] for row in history] == pytest.approx([1, 2, 7 / 3])
+    for row, part in zip(history, (terms[:3], terms[3:6], terms[6:])):
+        for name in ("loss/reconstruction", "loss/kl"):
+            assert row[name] == pytest.approx(np.mean([t[name] for t in part]), rel=1e-5)
+    assert all(row["images/s"] > 0 for row in history)
+
+
+def test_an_objective_is_updated_on_each_every_th_step_only():
+    training = training_of("wgan_gp dense")
+    names = [set(training.step()) for _ in range(4)]
+    d = {"D/wasserstein", "D/penalty"}
+    assert names == [d, d | {"G/score"}, d, d | {"G/score"}]
+    assert [o.steps for o in training.optimizers] == [4, 2]
+
+
+def test_a_mean_is_over_the_steps_in_which_the_term_occurred():
+    history = fit(make("wgan_gp dense"), DATA, batch_size=10, steps=5, log_every=5).history
+    reference = training_of("wgan_gp dense")
+    scores = [row["G/score"] for row in (reference.step() for _ in range(5)) if "G/score" in row]
+    assert history[0]["G/score"] == pytest.approx(np.mean(scores), rel=1e-5)
+
+
+def test_clipping_bounds_the_gradient_and_logs_its_norm():
+    training = training_of(clip=1e-3)
+    seen = []
+    training.optimizers[0].step = lambda gradients: seen.append(gradients)
+    losses = training.step()
+    assert losses["loss/gradient norm"] > 1e-3
+    assert sum((g**2).sum() for g in seen[0]) ** 0.5 == pytest.approx(1e-3, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("steps", "epochs", "expected"), [(7, None, 7), (0, None, 0), (None, 2, 6), (None, 0.5, 2), (None, None, 60)]
+)
+def test_the_length_is_steps_or_epochs_or_the_models_own(steps, epochs, expected):
+    assert total_steps(training_of(), steps, epochs) == expected  # 3 batches an epoch, the AE's own 20 epochs
+
+
+def test_half_an_epoch_ends_and_is_logged():
+    training = fit(make("ae dense"), DATA, batch_size=10, epochs=0.5)
+    assert training.steps == 2
+    assert training.history[-1]["step"] == 2
+
+
+def test_a_batch_is_never_larger_than_the_data():
+    assert Training(make("ae dense"), DATA).loader.batch_size == len(DATA) < make("ae dense").batch_size
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "expected batch_size between 1 and 32"),
+        ({"lr": -1.0}, "Adam: expected a learning rate ≥ 0; got -1.0"),
+        ({"clip": 0.0}, "expected clip, the bound of the gradient's norm, above 0; got 0.0"),
+        ({"average": 1.5}, r"EMA: expected a decay in \[0, 1\); got 1.5"),
+    ],
+)
+def test_options_that_cannot_work_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        training_of(**options)
+
+
+def test_a_learning_rate_may_be_a_schedule():
+    training = training_of(lr=lambda t: 0.0)
+    before = training.model.state_dict()
+    training.step()
+    assert all(np.array_equal(v, before[k]) for k, v in training.model.state_dict().items())
+
+
+def test_observers_are_told_of_begin_log_and_end_in_order():
+    told = []
+
+    class Listener(Observer):
+        def begin(self, training, total):
+            told.append(("begin", total))
+
+        def log(self, training, row):
+            told.append(("log", row["step"]))
+
+        def end(self, training, interrupted):
+            told.append(("end", interrupted))
+
+    fit(make("ae dense"), DATA, steps=3, log_every=2, observers=[Listener()])
+    assert told == [("begin", 3), ("log", 2), ("log", 3), ("end", False)]
+
+
+# ------------------------------------------------------------------------------------------------ averages
+
+
+def test_inside_averaged_the_model_holds_its_average_and_afterwards_its_own_weights():
+    training = training_of("gan conv")
+    for _ in range(3):
+        training.step()
+    before = training.state()
+    with training.averaged() as model:
+        inside = [p.data.copy() for p in model.G.parameters()]
+    averages = [v for k, v in before[0].items() if k.startswith("average/") and k != "average/steps"]
+    assert all(np.array_equal(p, a) for p, a in zip(inside, averages, strict=True))
+    assert same(before, training.state())  # statistics and random numbers too
+
+
+@pytest.mark.parametrize("where", ["calibrate", "inside"])
+def test_averaged_restores_everything_after_an_exception(where):
+    training = training_of("gan conv")
+    training.step()
+    before = training.state()
+    calibrate = training.model.calibrate
+
+    def broken():
+        calibrate()
+        if where == "calibrate":
+            raise KeyError
+
+    training.model.calibrate = broken
+    with pytest.raises(KeyError), training.averaged():
+        raise KeyError
+    assert same(before, training.state())
+
+
+# ------------------------------------------------------------------------------------------------ ends
+
+
+class Breaks(SingleObjective):
+    """Its loss becomes NaN in the third step."""
+
+    def __init__(self, shape, rng=None):
+        super().__init__(shape, rng)
+        self.w, self.count = Dense(2, 1, bias=False, rng=self.rng), 0
+
+    def loss(self, x):
+        self.count += 1
+        return {"broken": (self.w.weight.sum() * 0.0 + 1.0) if self.count < 3 else log(-(self.w.weight**2)).sum()}
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_a_loss_that_is_not_finite_stops_with_advice():
+    with pytest.raises(TrainingError, match=r"step 4: the loss 'loss/broken' is nan. Try a smaller learning rate"):
+        fit(Breaks((1, 12, 12)), DATA, steps=10, log_every=2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_after_the_step_at_hand_which_is_logged(number):
+    class Interrupt(Observer):
+        def log(self, training, row):
+            if row["step"] == 2:
+                os.kill(os.getpid(), number)
+
+        def end(self, training, interrupted):
+            self.interrupted = interrupted
+
+    observer, before = Interrupt(), signal.getsignal(number)
+    training = fit(make("ae dense"), DATA, steps=50, log_every=1, observers=[observer])
+    assert training.steps == 2
+    assert training.history[-1]["step"] == 2
+    assert observer.interrupted
+    assert signal.getsignal(number) is before
+
+
+def test_an_interrupt_before_the_first_step_still_ends_in_order():
+    class Interrupt(Observer):
+        def begin(self, training, total):
+            os.kill(os.getpid(), signal.SIGINT)
+
+        def end(self, training, interrupted):
+            self.interrupted = interrupted
+
+    observer = Interrupt()
+    assert fit(make("ae dense"), DATA, steps=5, observers=[observer]).steps == 0
+    assert observer.interrupted
+
+
+def test_a_second_interrupt_interrupts_at_once():
+    with pytest.raises(KeyboardInterrupt), stop_on_interrupt() as interrupted:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupted()
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_fit_works_in_a_thread_where_signals_cannot_be_caught():
+    done = []
+    thread = threading.Thread(target=lambda: done.append(fit(make("ae dense"), DATA, steps=2).steps))
+    thread.start()
+    thread.join()
+    assert done == [2]
