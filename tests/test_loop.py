@@ -73,7 +73,7 @@ def test_a_state_is_a_copy():
 
 
 def test_the_state_of_another_model_is_refused():
-    with pytest.raises(ValueError, match="AE.load_state_dict: f.1.weight has shape"):
+    with pytest.raises(ValueError, match=r"AE.load_state_dict: f.1.weight has shape"):
         training_of("ae dense").restore(*Training(make("ae dense", hidden=9), DATA).state())
 
 
