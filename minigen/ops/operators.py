@@ -40,8 +40,7 @@ Tensor.sum, Tensor.mean, Tensor.var, Tensor.std = (
 Tensor.max = lambda t, axis=None, **k: r.max(t, axis=axis, **k)
 Tensor.min = lambda t, axis=None, **k: r.min(t, axis=axis, **k)
 Tensor.argmax, Tensor.argmin = r.argmax, r.argmin
-for function in (e.exp, e.log, e.sqrt, e.abs):  # an Op is no function: as an attribute it would not receive t
-    setattr(Tensor, function.__name__, lambda t, f=function: f(t))
+Tensor.exp, Tensor.log, Tensor.sqrt, Tensor.abs = e.exp, e.log, e.sqrt, e.abs
 Tensor.clip = e.clip
 Tensor.astype = e.astype
 
