@@ -1,49 +1,14 @@
-"""PyTorch as a second oracle, where it is installed: value, first and second derivative, with all its options."""
+"""Against PyTorch, with all its options: value, first and second derivative."""
 
 import itertools
 
 import numpy as np
 import pytest
+from torch_oracle import agree, normal, torch
 
 from minigen import ops
-from minigen.autograd import Tensor, grad, tensor
 
-torch = pytest.importorskip("torch")
 F = torch.nn.functional
-torch.set_num_threads(1)  # the arrays are small: a second thread only waits
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng([seed, *shape]).standard_normal(shape)
-
-
-def agree(ours, theirs, *inputs, rtol=1e-9):
-    """Same value, gradient (of a random weighting) and gradient of a random weighting of the gradient."""
-    floats = [i for i, x in enumerate(inputs) if x.dtype.kind == "f"]
-    a = [tensor(x, requires_grad=i in floats) for i, x in enumerate(inputs)]
-    b = [torch.tensor(x, requires_grad=i in floats) for i, x in enumerate(inputs)]
-    y, z = ours(*[t if i in floats else t.data for i, t in enumerate(a)]), theirs(*b)
-    assert y.shape == tuple(z.shape)
-    close = lambda p, q: np.testing.assert_allclose(p, q, rtol=rtol, atol=1e-9 * max(1.0, np.abs(q).max(initial=0)))
-    close(y.data, z.detach().numpy())
-    v = normal(*y.shape, seed=1)
-    first = grad((y * y * v).sum(), [a[i] for i in floats], create_graph=True)
-    their_first = torch.autograd.grad((z * z * torch.tensor(v)).sum(), [b[i] for i in floats], create_graph=True)
-    for p, q in zip(first, their_first):
-        close(p.data, q.detach().numpy())
-    w = [normal(*g.shape, seed=2) for g in first]
-    second = grad(sum((g * u).sum() for g, u in zip(first, w)), [a[i] for i in floats], allow_unused=True)
-    total = sum((g * torch.tensor(u)).sum() for g, u in zip(their_first, w))
-    their_second = torch.autograd.grad(total, [b[i] for i in floats], allow_unused=True)
-    for p, q in zip(second, their_second):
-        zero = lambda t: t is None or not np.asarray(t.data if isinstance(t, Tensor) else t.detach()).any()
-        if zero(p) or zero(q):
-            assert zero(p)
-            assert zero(q)
-        else:
-            close(p.data, q.detach().numpy())
-
-
 X, IMAGE = normal(3, 5), normal(2, 4, 5, 6)
 ACTIVATIONS = ["relu", "elu", "gelu", "silu", "softplus", "sigmoid", "tanh", "leaky_relu"]
 
@@ -254,64 +219,6 @@ def test_layer_norm(shape):
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_group_norm(groups):
     agree(lambda x, w, b: ops.group_norm(x, groups, w, b), lambda x, w, b: F.group_norm(x, groups, w, b), IMAGE, W4, B4)
-
-
-REDUCTIONS = pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-
-
-@REDUCTIONS
-@pytest.mark.parametrize("name", ["mse_loss", "l1_loss"])
-def test_regression_losses(name, reduction):
-    f, g = getattr(ops, name), getattr(F, name)
-    agree(lambda x, t: f(x, t, reduction=reduction), lambda x, t: g(x, t, reduction=reduction), X, normal(3, 5, seed=3))
-
-
-@REDUCTIONS
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("pos_weighted", [False, True])
-def test_binary_cross_entropy_with_logits(reduction, weighted, pos_weighted):
-    weight, pos = np.abs(normal(3, 5)) if weighted else None, np.abs(normal(5)) if pos_weighted else None
-    theirs = {"weight": weight, "pos_weight": pos}
-    theirs = {k: None if v is None else torch.tensor(v) for k, v in theirs.items()}
-    target = np.random.default_rng(0).random((3, 5))
-    f, g = ops.binary_cross_entropy_with_logits, F.binary_cross_entropy_with_logits
-    agree(
-        lambda x, t: f(x, t, weight, reduction, pos),
-        lambda x, t: g(x, t, reduction=reduction, **theirs),
-        *(X, target),
-    )
-
-
-@REDUCTIONS
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("ignored", [-100, 2])
-@pytest.mark.parametrize("shape", [(6, 4), (2, 4, 3, 2)])
-def test_cross_entropy_of_classes(reduction, smoothing, weighted, ignored, shape):
-    target = np.random.default_rng(0).integers(0, 4, (shape[0], *shape[2:]))
-    weight = np.array([0.5, 1.0, 2.0, 0.1]) if weighted else None
-    options = {"reduction": reduction, "label_smoothing": smoothing, "ignore_index": ignored}
-    agree(
-        lambda x: ops.cross_entropy(x, target, weight, **options),
-        lambda x: F.cross_entropy(x, torch.tensor(target), None if weight is None else torch.tensor(weight), **options),
-        normal(*shape),
-    )
-
-
-@REDUCTIONS
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("shape", [(6, 4), (2, 4, 3, 2)])
-def test_cross_entropy_of_probabilities(reduction, smoothing, weighted, shape):
-    target = np.random.default_rng(0).dirichlet(np.ones(4), (shape[0], *shape[2:]))
-    target = np.moveaxis(target, -1, 1).copy()
-    weight = np.array([0.5, 1.0, 2.0, 0.1]) if weighted else None
-    options = {"reduction": reduction, "label_smoothing": smoothing}
-    agree(
-        lambda x, t: ops.cross_entropy(x, t, weight, **options),
-        lambda x, t: F.cross_entropy(x, t, None if weight is None else torch.tensor(weight), **options),
-        *(normal(*shape), target),
-    )
 
 
 def test_embedding_gather_and_scatter_add():
