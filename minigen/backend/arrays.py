@@ -9,7 +9,7 @@ import sys
 import numpy as np
 
 # CuPy is imported when it is first asked for; its array type is added then. A dict lookup by type costs 40 ns.
-_namespaces = {np.ndarray: np, **{t: np for t in np.sctypeDict.values()}}
+_namespaces = {np.ndarray: np, **dict.fromkeys(np.sctypeDict.values(), np)}
 _default = np
 
 INSTALL_CUPY = """\
@@ -39,10 +39,8 @@ def namespace(x):
 def _namespace_of_unusual_type(x):
     if isinstance(x, np.ndarray | np.generic):  # np.memmap and other subclasses
         return np
-    cupy = sys.modules.get("cupy")
-    if cupy is not None and isinstance(x, cupy.ndarray):  # an array that the user made before use("cupy")
-        _namespaces[type(x)] = cupy
-        return cupy
+    if _is_cupy(x):  # an array that the user made before use("cupy")
+        return _namespaces.setdefault(type(x), sys.modules["cupy"])
     raise TypeError(
         f"expected an array or a Tensor; got {type(x).__module__}.{type(x).__qualname__}. "
         f"Make one with minigen.tensor(...)."
@@ -94,20 +92,37 @@ def default():
 def asarray(x, dtype=None):
     """`x` as an array of the default library; this is the named way onto the GPU.
 
-    Python numbers, lists and ranges become float32 where they hold floats; arrays keep their dtype.
+    Python numbers, lists and ranges become float32 where they hold floats; arrays keep their dtype, and on their own
+    device their memory. Arrays of other libraries are taken over by DLPack. Raises TypeError for what holds no numbers.
     """
-    if dtype is None and not hasattr(x, "dtype"):
-        x = np.asarray(x)
-        if x.dtype == np.float64:
-            x = x.astype(np.float32)
-    if _default is np and not isinstance(x, np.ndarray | np.generic | list | tuple | int | float):
-        x = to_numpy(x)
+    if not isinstance(x, np.ndarray | np.generic) and not _is_cupy(x):
+        x = _from_outside(x)
+    if _default is np and _is_cupy(x):
+        x = x.get()
     return _default.asarray(x, dtype=dtype)
 
 
+def _from_outside(x):
+    """Python's numbers and sequences, and arrays of other libraries, as an array of NumPy (or CuPy, where it lies)."""
+    if hasattr(x, "__dlpack__"):
+        on_host = x.__dlpack_device__()[0] == 1  # kDLCPU
+        return (np if on_host else _import_cupy()).from_dlpack(x)
+    array = np.asarray(x)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"expected numbers, a sequence of numbers of one length each, or an array; got {x!r:.80}.")
+    return array.astype(np.float32) if array.dtype == np.float64 and not hasattr(x, "dtype") else array
+
+
+def _is_cupy(x):
+    cupy = sys.modules.get("cupy")  # no array of CuPy's exists where nobody has imported it
+    return cupy is not None and isinstance(x, cupy.ndarray)
+
+
 def to_numpy(x):
-    """`x` as a NumPy array; this is the named way back from the GPU. NumPy arrays are returned as they are."""
-    return x.get() if hasattr(x, "get") else np.asarray(x)
+    """An array or Tensor as a NumPy array; this is the named way back from the GPU. On the CPU nothing is copied."""
+    if _is_cupy(x):
+        return x.get()
+    return x.numpy() if hasattr(x, "numpy") else np.asarray(x)
 
 
 def synchronize():
