@@ -4,7 +4,7 @@ There is no global generator. Whoever needs randomness is given a `Generator`; i
 drawn on the host, so one seed gives the same model on every device.
 """
 
-import secrets
+import os
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class Generator:
     """
 
     def __init__(self, seed=None):
-        self.seed = secrets.randbits(32) if seed is None else int(seed)
+        self.seed = int.from_bytes(os.urandom(4)) if seed is None else int(seed)
         self.host = np.random.Generator(np.random.SFC64(self.seed))
         self.device = Philox(self.seed)
 

@@ -1,0 +1,43 @@
+"""`import minigen` works without CuPy, is quick, and drags in nothing that only some commands need."""
+
+import json
+import subprocess
+import sys
+
+NOT_NEEDED = {"matplotlib", "cupy", "PIL", "tqdm", "threadpoolctl", "torch", "scipy"}
+
+
+def fresh(program):
+    """What a program prints as JSON, in a fresh interpreter."""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+def test_minigen_imports_and_computes_without_cupy():
+    program = """if True:
+        import sys
+        sys.modules["cupy"] = sys.modules["cupyx"] = None  # as where it is not installed: importing it fails
+        import minigen as mg
+        x = mg.tensor([1.0, 2.0], requires_grad=True)
+        print(mg.grad((x * x).sum(), x).tolist())"""
+    assert fresh(program) == [2, 4]
+
+
+def test_importing_minigen_imports_neither_cupy_nor_what_draws_pictures():
+    program = "import json, sys, minigen; print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+    assert NOT_NEEDED & set(fresh(program)) == set()
+
+
+def test_importing_minigen_starts_no_thread():
+    assert fresh("import threading, minigen; print(threading.active_count())") == 1
+
+
+def test_importing_minigen_takes_less_than_a_fifth_of_a_second():
+    """CPU time, the best of 5. NumPy's share, 0.08 s on a quiet machine, tells how slow this one is just now."""
+    program = """if True:
+        from time import process_time as now
+        start = now(); import numpy; middle = now(); import minigen; end = now()
+        print([middle - start, end - start])"""
+    numpy, total = (min(times) for times in zip(*[fresh(program) for _ in range(5)]))
+    assert total < max(0.2, 0.2 * numpy / 0.08)
