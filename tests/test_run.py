@@ -12,7 +12,6 @@ from PIL import Image
 from training_cases import images, make
 
 from minigen import Training, fit
-from minigen.pictures import grid, pixels_of, save_grid, with_reconstructions
 from minigen.run import (
     RunError,
     RunFolder,
@@ -248,36 +247,7 @@ def test_damaged_metrics_are_named(tmp_path):
         RunFolder(tmp_path, CONFIG).read_metrics()
 
 
-# ------------------------------------------------------------------------------------------------ pictures
-
-
-def test_pixels_of_maps_the_range_of_the_model_to_bytes_and_clips():
-    x = np.array([-1.0, 0.0, 1.0, 7.0, -9.0]).reshape(5, 1, 1, 1)
-    assert pixels_of(x, (-1, 1)).ravel().tolist() == [0, 128, 255, 255, 0]
-
-
-@pytest.mark.parametrize(
-    ("n", "columns", "size"), [(1, None, (1, 1)), (5, None, (2, 3)), (64, None, (8, 8)), (5, 2, (3, 2))]
-)
-def test_a_grid_has_room_for_all_images(n, columns, size):
-    picture = grid(np.full((n, 3, 4, 1), 255, np.uint8), columns, gap=2, shade=0)
-    assert picture.shape == (size[0] * 5 + 2, size[1] * 6 + 2, 1)
-    assert (picture == 255).sum() == n * 12
-
-
-def test_a_colour_grid_is_saved_in_colour(tmp_path):
-    save_grid(np.zeros((4, 8, 8, 3), np.uint8), tmp_path / "a.png", scale=1)
-    with Image.open(tmp_path / "a.png") as picture:
-        assert (picture.mode, picture.size) == ("RGB", (22, 22))
-
-
-@pytest.mark.parametrize("n", [1, 5, 8, 20])
-def test_reconstructions_lie_below_their_images_in_a_grid(n):
-    x = np.arange(1, n + 1, dtype=np.uint8).reshape(n, 1, 1, 1)
-    rows = with_reconstructions(x, x + 100, columns=4)[:, 0, 0, 0].reshape(-1, 4)
-    assert rows[::2].ravel()[:n].tolist() == list(range(1, n + 1))
-    assert (rows[1::2] - rows[::2] == 100)[rows[::2] > 0].all()
-    assert not rows[::2].ravel()[n:].any()
+# ------------------------------------------------------------------------------------------------ drawing
 
 
 def test_draw_gives_the_same_images_for_a_seed_however_many_are_asked_for():
