@@ -118,6 +118,8 @@ def main(argv=None):
         if isinstance(error, ValueError) and not isinstance(error, DataError) and args.debug:
             raise
         sys.exit(f"python -m minigen.train: {error}")
+    except FloatingPointError as error:  # from --debug: it names op and layer
+        sys.exit(f"python -m minigen.train: {error}")
     except KeyboardInterrupt:
         print("python -m minigen.train: interrupted.", file=sys.stderr)
         sys.exit(130)
