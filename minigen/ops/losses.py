@@ -87,10 +87,15 @@ def cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", l
     return reduce_loss(values, reduction)
 
 
+@op(mu=lambda g, mu: g * mu, logvar=lambda g, logvar: g * (0.5 * (exp(logvar) - 1.0)))
+def _gaussian_kl(mu, logvar):
+    """½(μ² + σ² − ln σ² − 1);   μ and ½(σ² − 1)."""
+    return 0.5 * (mu * mu + namespace(mu).exp(logvar) - logvar - 1.0)
+
+
 def gaussian_kl(mu, logvar):
     """KL(N(μ, σ²) ‖ N(0, 1)) = ½ Σ (μ² + σ² − ln σ² − 1), summed over all axes but the first.
 
     Shapes: mu, logvar (N, ...), logvar = ln σ² → (N,). Unit: nats per sample.       Kingma & Welling 2014, appendix B
     """
-    axes = tuple(range(1, mu.ndim))
-    return 0.5 * (mu * mu + exp(logvar) - logvar - 1.0).sum(axis=axes)
+    return _gaussian_kl(mu, logvar).sum(axis=tuple(range(1, mu.ndim)))
