@@ -10,6 +10,8 @@ from .shape import broadcast_to, reshape
 
 def _expand(g, x_shape, axis):
     """A cotangent of the reduced shape, as one of shape `x_shape` that repeats it along the reduced axes."""
+    if axis is None:
+        return broadcast_to(g, shape=x_shape)  # g is one number, of any shape
     axes = axes_of(axis, len(x_shape))
     kept = [1 if i in axes else n for i, n in enumerate(x_shape)]
     return broadcast_to(reshape(g, shape=kept), shape=x_shape)
@@ -31,7 +33,7 @@ def sum(x, *, axis=None, keepdims=False):
 @op(x=lambda g, x_shape, axis: _expand(g * (1 / _count(x_shape, axis)), x_shape, axis))
 def mean(x, *, axis=None, keepdims=False):
     """Σ x / n;   g/n."""
-    return x.mean(axis=axis, keepdims=keepdims)
+    return x.sum(axis=axis, keepdims=keepdims) / _count(x.shape, axis)
 
 
 def _var_x(g, x, x_shape, axis, correction):
