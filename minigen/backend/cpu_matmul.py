@@ -13,10 +13,12 @@ def matmul(a, b):
     if a.ndim > 2 or b.ndim > 2:
         return np.matmul(a, b)
     (m, k), n = a.shape, b.shape[1]
-    flop = 2 * m * k * n
+    ranges = threads.parts(max(m, n), 2 * m * k * n, unit=8)
+    if len(ranges) == 1:
+        return np.matmul(a, b)
     y = np.empty((m, n), np.result_type(a, b))
     if m >= n:
-        threads.run(lambda i, j: np.matmul(a[i:j], b, out=y[i:j]), threads.parts(m, flop, unit=8))
+        threads.run(lambda i, j: np.matmul(a[i:j], b, out=y[i:j]), ranges)
     else:
-        threads.run(lambda i, j: np.matmul(a, b[:, i:j], out=y[:, i:j]), threads.parts(n, flop, unit=8))
+        threads.run(lambda i, j: np.matmul(a, b[:, i:j], out=y[:, i:j]), ranges)
     return y
