@@ -13,12 +13,14 @@ import numpy as np
 from . import threads
 from .arrays import namespace
 
+PIECE = 1 << 17  # elements of each array: an update works on five at once
+
 
 def _in_pieces(update, *arrays):
     """update(xp, *pieces) over matching pieces of flat arrays."""
     xp = namespace(arrays[0])
     if xp is np:
-        threads.chunked(lambda lo, hi: update(np, *[a[lo:hi] for a in arrays]), arrays[0].size)
+        threads.chunked(lambda lo, hi: update(np, *[a[lo:hi] for a in arrays]), arrays[0].size, PIECE)
     else:
         update(xp, *arrays)
 
@@ -38,12 +40,12 @@ def adam(p, g, m, v, step, lr, beta1, beta2, eps, weight_decay, decoupled):
             p *= 1 - lr * weight_decay
         elif weight_decay:
             g = g + weight_decay * p
-        t = g - m
-        t *= 1 - beta1
+        t = g * (1 - beta1)
+        m *= beta1
         m += t
-        xp.multiply(g, g, out=t)
-        t -= v
-        t *= 1 - beta2
+        t *= g
+        t *= (1 - beta2) / (1 - beta1)
+        v *= beta2
         v += t
         xp.sqrt(v, out=t)
         t += eps * root

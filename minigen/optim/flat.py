@@ -3,7 +3,7 @@
 from ..autograd import Tensor
 from ..backend import namespace
 
-SMALL = 1 << 16  # parameters below this many elements are updated together, from a gathered gradient
+SMALL = 1 << 17  # parameters below this many elements are updated together, from a gathered gradient
 
 
 def memory_order(x):
