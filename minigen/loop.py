@@ -1,6 +1,8 @@
 """The only training loop of the project."""
 
+import functools
 import math
+import operator
 import signal
 import threading
 import time
@@ -53,7 +55,7 @@ class Training:
             if self.steps % objective.every != objective.every - 1:
                 continue
             terms = objective.loss(*batch, *drawn)
-            gradients = grad(sum(terms.values()), objective.parameters)
+            gradients = grad(functools.reduce(operator.add, terms.values()), objective.parameters)
             if self.clip:
                 gradients, losses[f"{objective.name}/gradient norm"] = clip_grad_norm(gradients, self.clip)
             optimizer.step(gradients)
