@@ -45,7 +45,7 @@ def measure(name, op):
             outputs.append(op.forward(outputs[-1], *others))
         return outputs
 
-    vjp, wants, _ = op.vjps[0]
+    _, vjp, wants, _ = op.vjps[0]
     ones = np.ones_like(array)
 
     def bare_both():

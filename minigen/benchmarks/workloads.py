@@ -16,7 +16,7 @@ from ..ops import binary_cross_entropy_with_logits, exp, gaussian_kl, leaky_relu
 
 def lrelu(x):
     """max(x, 0.2·x)."""
-    return leaky_relu(x, 0.2)
+    return leaky_relu(x, negative_slope=0.2)
 
 
 class PlainGAN(GAN):
