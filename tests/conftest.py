@@ -1,1 +1,12 @@
-"""That this file is here puts tests/ on the import path: the folders below share its modules of cases."""
+"""Fixtures for all tests."""
+
+import pytest
+
+
+@pytest.fixture
+def fake_cupy():
+    """A machine with one GPU, as far as minigen can tell: `import cupy` finds the stand-in of tests/backend."""
+    from backend.fake_cupy import installed
+
+    with installed() as cupy:
+        yield cupy

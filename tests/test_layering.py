@@ -45,7 +45,7 @@ def part_of(name):
 
 
 def upward(part, name):
-    """Whether an import of `name` from `part` points up, or sideways to another part of its floor, or is not in ONLY."""
+    """Whether an import of `name` from `part` points up or sideways in the house, or to what ONLY does not allow."""
     target = part_of(name)
     if target is None:
         return name.split(".")[0] == "minigen"  # `import minigen`: all floors at once
