@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from minigen import tensor
+from minigen import Generator, tensor
 from minigen.models import VAE
 
 W = np.float32([[2.0, 0.5], [1.0, -1.0], [0.0, 2.0], [0.5, 0.0]])  # (4 pixels, 2 latents), columns orthogonal
@@ -18,7 +18,7 @@ class LinearGaussian(VAE):
     """Its q(z|x) is the exact posterior, moved by `shift` in the first latent, its ln σ² raised by `widen`."""
 
     def __init__(self, shift=0.0, widen=0.0):
-        super().__init__((1, 2, 2), latent=2, hidden=2, likelihood="gaussian")
+        super().__init__((1, 2, 2), latent=2, hidden=2, likelihood="gaussian", rng=Generator(0))
         self.shift, self.widen = np.float32([shift, 0.0]), np.float32(widen)
         self.lengths = (W**2).sum(axis=0)
         self.posterior_variance = NOISE**2 / (NOISE**2 + self.lengths)

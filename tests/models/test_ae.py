@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from training_cases import images, make
 
-from minigen import Training, tensor
+from minigen import Generator, Training, tensor
 from minigen.metrics import evaluate, pca_error
 from minigen.models import AE
 from minigen.models.ae import squared_error
@@ -36,7 +36,7 @@ class LinearAE(AE):
     """g(f(x)) without any nonlinearity: the best it can do is to project on the leading principal components."""
 
     def __init__(self, shape, code):
-        super().__init__(shape, code=code)
+        super().__init__(shape, code=code, rng=Generator(0))
         size = int(np.prod(shape))
         self.f, self.g = Dense(size, code, rng=self.rng), Dense(code, size, rng=self.rng)
 
