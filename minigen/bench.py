@@ -132,7 +132,7 @@ def notes(args, rows):
     core = own["openblas_coretype"]
     lines.append(
         f"minigen: {own['blas']} {own['blas_version']} for {own['blas_architecture']}, OPENBLAS_CORETYPE "
-        f"{core or 'not set'}; {own['threads']} threads, each with {own['blas_threads']} of BLAS; malloc "
+        f"{core or 'not set'}; {own['threads']} thread(s), each with {own['blas_threads']} of BLAS; malloc "
         f"{'tuned' if own['malloc_tuned'] else 'as it is'}."
     )
     if not with_torch(args):
@@ -141,7 +141,7 @@ def notes(args, rows):
     other = rows[-1]["settings"]["torch"]
     held = " ".join(f"{k}={v}" for k, v in HOLD_TORCH_TO_AVX2.items()) if holds_torch(args) else "not held back"
     lines.append(
-        f"PyTorch {other['torch']}: {other['instructions']} ({held}); {other['threads']} threads; malloc as it is."
+        f"PyTorch {other['torch']}: {other['instructions']} ({held}); {other['threads']} thread(s); malloc as it is."
     )
     lines.append("/torch is minigen's time in units of PyTorch's in its better memory layout: below 1 is faster.")
     if (core or "").lower() in AVX2_CORES:
