@@ -292,6 +292,16 @@ def test_a_shared_quantity_is_computed_once_a_backward_pass():
     assert len(calls) == 2
 
 
+def test_out_is_differentiable_again():
+    @op(x=lambda g, out: g * out)
+    def exponential(x):
+        return np.exp(x)
+
+    x = leaf(2.0)
+    first = grad(exponential(x), x, create_graph=True)
+    assert grad(first, x).item() == first.item() == exponential(x).item()
+
+
 def test_out_of_an_op_with_several_outputs_is_differentiable_again():
     def pull(g, out):
         """Of (x²/2, x): x for the first, which is the second output; 1 for the second."""
