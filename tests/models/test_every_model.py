@@ -98,7 +98,7 @@ def test_each_objective_overfits_8_images_while_the_others_stand_still(case):
     batch = (x, data.labels) if model.labels else (x,)
     for objective in model.objectives():
         optimizer, totals = Adam(objective.parameters, 1e-2), []
-        for _ in range(60):
+        for _ in range(120):
             loss = sum(objective.loss(*batch, *model.draw(x)).values())
             totals.append(float(loss))
             optimizer.step(grad(loss, objective.parameters))
