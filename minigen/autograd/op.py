@@ -132,7 +132,7 @@ class Op:
         for a, parent, vjp in zip(arrays, parents, vjps):
             if parent is not None and vjp is not None:
                 edges.append((parent, vjp, a.shape))
-                for name in vjp[3]:
+                for name in vjp.keeps:
                     if name not in saved:
                         saved[name] = fetchers[name](arrays, options, out)
         return Node(self, parents, edges, saved)

@@ -1,6 +1,7 @@
 """What is recorded: Tensor, an array and the Node that made it; Node, one application of one op."""
 
 import itertools
+import operator
 import weakref
 
 import numpy as np
@@ -71,7 +72,7 @@ class Tensor:
         return int(self.data.item())
 
     def __index__(self):
-        return self.data.__index__()
+        return operator.index(self.data.item())
 
     def __format__(self, spec):
         return format(self.data.item(), spec) if self.data.ndim == 0 and spec else repr(self)

@@ -68,9 +68,6 @@ class ndarray:
     def __int__(self):
         return int(self._host)
 
-    def __index__(self):
-        return operator.index(self._host)
-
     def __dlpack_device__(self):
         return 2, 0  # kDLCUDA
 

@@ -185,6 +185,7 @@ def test_a_tensor_on_the_gpu_prints_its_values_and_gives_its_number(fake_cupy):
     assert repr(tensor([1.0, 2.0])) == "tensor([1., 2.], float32)"
     assert float(tensor([1.5])) == tensor(1.5).item() == 1.5
     assert f"{tensor(1.5):.1f}" == "1.5"
+    assert [10, 20][tensor(1)] == 20
 
 
 def test_the_public_face_has_the_functions_of_this_module():

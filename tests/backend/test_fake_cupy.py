@@ -81,6 +81,8 @@ def test_the_copy_by_name_is_a_copy(there):
 def test_names_and_options_that_cupy_lacks_are_missing(there, fake_cupy):
     assert not hasattr(fake_cupy, "matrix")
     assert not hasattr(fake_cupy.exp, "at")
+    with pytest.raises(TypeError):
+        range(there.argmax())  # CuPy leaves __index__ out on purpose: it would be a transfer
     with pytest.raises(NotImplementedError, match="order='K'"):
         there.ravel("K")
     with pytest.raises(TypeError, match="wrong arguments"):
