@@ -10,8 +10,7 @@
 from . import data, metrics, models, nn, ops, optim
 from .autograd import Tensor, detach, grad, no_grad, op, tensor
 from .backend import BackendError, Generator, asarray, get_threads, set_threads, synchronize, to_numpy, use
-
-# from .debug import debug
+from .debug import debug
 from .gradcheck import gradcheck
 from .loop import Observer, Training, fit
 from .ops import *  # noqa: F403

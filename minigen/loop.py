@@ -25,7 +25,10 @@ class Training:
 
     `step()` is one step; `state()` and `restore()` make it go on elsewhere, bit for bit.
     lr, average: None takes the model's own. clip: bound of each objective's global gradient norm, or None.
+    decay_steps: an attribute; where it is set, the learning rate falls linearly to 0 at that step.
     """
+
+    decay_steps = None
 
     def __init__(self, model, dataset, *, batch_size=None, lr=None, seed=0, average=None, clip=None, augment=None):
         if clip is not None and not clip > 0:
@@ -39,10 +42,17 @@ class Training:
             augment=augment,
         )
         self.objectives = model.objectives()
-        self.optimizers = [model.optimizer(o.parameters, model.lr if lr is None else lr) for o in self.objectives]
+        lr = model.lr if lr is None else lr
+        self.optimizers = [model.optimizer(o.parameters, self._schedule(lr, o.every)) for o in self.objectives]
         decay = model.average if average is None else average
         self.average = EMA(model.averaged_parameters(), decay) if decay else None
         model.train()
+
+    def _schedule(self, lr, every):
+        """The learning rate of an objective after t updates of its own."""
+        return (
+            lr if callable(lr) else lambda t: lr * max(0, 1 - t * every / self.decay_steps) if self.decay_steps else lr
+        )
 
     def step(self):
         """One batch: every objective that is due is updated once. Returns {"objective/term": 0-d array}."""

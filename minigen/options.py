@@ -99,6 +99,9 @@ def parser(model=None):
     length.add_argument("--steps", type=whole(1), help="batches in all, instead of --epochs")
     add("--batch-size", type=whole(1), help=f"images a step{default('batch_size')}")
     add("--lr", type=POSITIVE, help=f"learning rate of Adam{default('lr')}")
+    decays = f" (default: {'yes' if cls.decay else 'no'})" if cls else ""
+    text = f"let the learning rate fall linearly to 0 over the run{decays}"
+    add("--decay", action=argparse.BooleanOptionalAction, help=text)
     add("--average", type=DECAY, help=f"decay of the average of weights that draws; 0: none{default('average')}")
     add("--clip", type=POSITIVE, help="bound of the gradient's norm (default: none)")
     add("--flip", action="store_true", help="mirror images at random")

@@ -13,7 +13,7 @@ from .options import parse
 from .progress import Progress
 from .run import RunError, RunFolder, load_checkpoint, load_config, save_json
 
-COMMON = ("data", "size", "channels", "epochs", "steps", "batch_size", "lr", "average", "clip", "flip", "seed")
+COMMON = ("data", "size", "channels", "epochs", "steps", "batch_size", "lr", "decay", "average", "clip", "flip", "seed")
 
 
 def config_of(args, own):
@@ -85,6 +85,8 @@ def run(args, own):
         model, dataset = build(config)
         training = training_of(config, model, dataset)
     model, steps = training.model, total_steps(training, config["steps"], config["epochs"])
+    if model.decay if config["decay"] is None else config["decay"]:
+        training.decay_steps = steps
     test = load(config["data"], "test", config["size"], config["channels"])
     device = "CPU (NumPy)" if xp.__name__ == "numpy" else "GPU (CuPy)"
     print(f"{config['model']}, {model.num_parameters():,} parameters, on {config['data']}, {device} → {folder}")

@@ -34,6 +34,7 @@ class Model(Module):
     pixel_range = (0, 1)
     labels = False
     batch_size, epochs, lr, betas = 64, 10, 1e-3, (0.9, 0.999)  # defaults of the command
+    decay = False  # whether the learning rate falls linearly to 0 over the run
     average = 0.0  # decay of the moving average of weights that draws samples; 0: none
 
     def __init__(self, shape, rng=None):

@@ -22,7 +22,7 @@ class Classifier(SingleObjective):
     """
 
     labels = True
-    batch_size, epochs = 128, 6
+    batch_size, epochs, lr, decay = 128, 8, 2e-3, True
 
     def __init__(self, shape, *, classes=10, width=32, hidden=128, dropout=0.4, rng=None):
         super().__init__(shape, rng)

@@ -100,9 +100,7 @@ class GAN(Adversarial):
     d_norm: "batch" or "none": batch norm in the convolutional D, from its second layer on
     """
 
-    def __init__(
-        self, shape, *, net="conv", latent=100, width=64, hidden=256, dropout=0.3, d_norm="batch", rng=None
-    ):
+    def __init__(self, shape, *, net="conv", latent=100, width=64, hidden=256, dropout=0.3, d_norm="batch", rng=None):
         self.dropout, self.d_norm = dropout, d_norm
         super().__init__(shape, net=net, latent=latent, width=width, hidden=hidden, rng=rng)
 
