@@ -12,7 +12,7 @@ import numpy as np
 from . import backend
 from .backend import BackendError
 from .data import DataError, load
-from .metrics import evaluate, judge
+from .metrics import diversity, evaluate, judge
 from .models import Classifier
 from .options import number, whole
 from .run import RunError, draw
@@ -42,11 +42,11 @@ def run(args):
         for name, (value, unit) in evaluate(model, test).items():
             print(f"test {name}: {value:.5g} {unit}")
         if args.judge:
-            consult(args, draw(model, args.n), config["model"])
+            consult(args, draw(model, args.n), test, config["model"])
 
 
-def consult(args, pixels, model):
-    """Print what the classifier of the run args.judge says of `pixels` (n, H, W, C), bytes."""
+def consult(args, pixels, test, model):
+    """Print what the classifier of the run args.judge says of `pixels` (n, H, W, C), bytes; and how varied they are."""
     if pixels is None:
         raise RunError(f"{args.run}: the model {model!r} draws no images to judge.")
     config, training = restore_run(args.judge)
@@ -62,6 +62,9 @@ def consult(args, pixels, model):
     print(f"judge: {verdict.confident:.1%} of {args.n} images have a class probability of at least {args.threshold}")
     shares = ", ".join(f"{c} {p:.1%}" for c, p in zip(classes, verdict.classes))
     print(f"judge: of these, {shares}; entropy {verdict.entropy:.3f} of {np.log(len(verdict.classes)):.3f} nats")
+    print(
+        f"diversity: {diversity(images, test.images / 255):.3f} of that of test images (distance to the nearest other)"
+    )
 
 
 if __name__ == "__main__":

@@ -43,6 +43,8 @@ class Training:
         )
         self.objectives = model.objectives()
         lr = model.lr if lr is None else lr
+        if not callable(lr) and not lr >= 0:
+            raise ValueError(f"Training: expected a learning rate ≥ 0; got {lr}.")
         self.optimizers = [model.optimizer(o.parameters, self._schedule(lr, o.every)) for o in self.objectives]
         decay = model.average if average is None else average
         self.average = EMA(model.averaged_parameters(), decay) if decay else None

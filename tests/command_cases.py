@@ -14,7 +14,19 @@ TINY = {
 
 
 def arguments(model, out, *more):
-    return [model, "--data", "pics", "--batch-size", "8", "--quiet", "--out", str(out), *TINY[model], *more]
+    return [
+        model,
+        "--data",
+        "pics",
+        "--batch-size",
+        "8",
+        "--quiet",
+        "--no-decay",
+        "--out",
+        str(out),
+        *TINY[model],
+        *more,
+    ]
 
 
 def complaint(command, argv, capsys):

@@ -153,7 +153,7 @@ def test_a_batch_is_never_larger_than_the_data():
     ("options", "message"),
     [
         ({"batch_size": 0}, "expected batch_size between 1 and 32"),
-        ({"lr": -1.0}, "Adam: expected a learning rate ≥ 0; got -1.0"),
+        ({"lr": -1.0}, "Training: expected a learning rate ≥ 0; got -1.0"),
         ({"clip": 0.0}, "expected clip, the bound of the gradient's norm, above 0; got 0.0"),
         ({"average": 1.5}, r"EMA: expected a decay in \[0, 1\); got 1.5"),
     ],
@@ -285,3 +285,22 @@ def test_fit_works_in_a_thread_where_signals_cannot_be_caught():
     thread.start()
     thread.join()
     assert done == [2]
+
+
+def test_with_decay_steps_the_learning_rate_falls_linearly_to_nothing():
+    training = training_of("vae dense", lr=1e-3)
+    training.decay_steps = 4
+    rates = []
+    for _ in range(4):
+        rates.append(training.optimizers[0].lr)
+        training.step()
+    assert rates == pytest.approx([1e-3, 0.75e-3, 0.5e-3, 0.25e-3]) and training.optimizers[0].lr == 0
+
+
+def test_an_objective_that_is_updated_every_second_step_decays_over_the_same_steps():
+    training = training_of("wgan_gp dense", lr=1e-3)
+    training.decay_steps = 12
+    for _ in range(6):
+        training.step()
+    critic, generator = training.optimizers
+    assert critic.lr == generator.lr == 0.5e-3

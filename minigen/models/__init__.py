@@ -16,6 +16,6 @@ def find_model(name):
     """The model class called `name`. Raises KeyError with a guess and the known names."""
     if name in MODELS:
         return MODELS[name]
-    close = difflib.get_close_matches(name, MODELS, 1)
+    close = [m for m in MODELS if m.startswith(name)] or difflib.get_close_matches(name, MODELS, 1)
     guess = f" Did you mean {close[0]!r}?" if close else ""
     raise KeyError(f"no model {name!r}.{guess} Known: {', '.join(MODELS)}.")

@@ -1,23 +1,30 @@
 """Generative adversarial networks.
 
-Symbols: x images, z ~ N(0, I) noise, G generator, D discriminator (its output a logit), x̃ = G(z).
+Symbols: x images, z noise, G generator, D discriminator (its output a logit), x̃ = G(z).
+
+z = (ε, c·e_k): normal numbers ε ~ N(0, I) and, where `categories` = K > 0, one of K unit vectors, k uniform
+(Mukherjee et al. 2019, ClusterGAN, section 3). Characters of different classes lie apart; a continuous G of normal
+numbers alone has to draw something between them, and does. c = 2.5 lets G use both parts: at 1.5 it ignored k, at 4.5
+it ignored ε and drew K images over and over, which confident judges like and `metrics.diversity` shows.
 """
 
 from ..autograd import detach, no_grad
 from ..backend import Generator
 from ..nn.init import normal
-from ..ops import softplus, tanh
+from ..ops import concatenate, one_hot, softplus, tanh
 from .base import Model, Objective
 from .nets import decoder, encoder, lrelu
 
 DCGAN_INIT = normal(0.02)  # Radford et al. 2016, section 3
+CATEGORY_LENGTH = 2.5  # c above
 
 
 class Adversarial(Model):
     """Two players: D judges, G draws. A subclass says what each of them minimises.
 
     net: "conv" or "dense"
-    latent: numbers in z
+    latent: normal numbers in z
+    categories: K of the one-of-K part of z; 0: none
     width: channels at the image's end of the convolutional nets; they double inwards
     hidden: units of the dense nets
     """
@@ -25,14 +32,13 @@ class Adversarial(Model):
     pixel_range = (-1, 1)
     lr, betas = 2e-4, (0.5, 0.999)  # Radford et al. 2016, section 3
     average = 0.999
-    critic_options = {}
 
-    def __init__(self, shape, *, net="conv", latent=100, width=64, hidden=256, rng=None):
+    def __init__(self, shape, *, net="conv", latent=100, categories=0, width=32, hidden=256, rng=None):
         super().__init__(shape, rng)
-        self.latent = latent
+        self.latent, self.categories = latent, categories
         options = {"hidden": hidden, "width": width, "act": lrelu}
         g_options = {"norm": True, "init": DCGAN_INIT} if net == "conv" else {}
-        self.G = decoder(net, latent, shape, self.rng, **options, **g_options)
+        self.G = decoder(net, latent + categories, shape, self.rng, **options, **g_options)
         self.D = encoder(net, shape, 1, self.rng, **options, **self.d_options(net))
 
     def d_options(self, net):
@@ -46,8 +52,13 @@ class Adversarial(Model):
         ]
 
     def noise(self, n, rng=None):
-        """z (n, latent)."""
-        return (rng or self.rng).normal((n, self.latent))
+        """z (n, latent + categories)."""
+        rng = rng or self.rng
+        z = rng.normal((n, self.latent))
+        if not self.categories:
+            return z
+        k = one_hot(rng.integers(0, self.categories, n), self.categories)
+        return concatenate([z, CATEGORY_LENGTH * k], axis=1)
 
     def generate(self, z):
         """x̃ = G(z), pixels in [−1, 1]."""
@@ -100,9 +111,25 @@ class GAN(Adversarial):
     d_norm: "batch" or "none": batch norm in the convolutional D, from its second layer on
     """
 
-    def __init__(self, shape, *, net="conv", latent=100, width=64, hidden=256, dropout=0.3, d_norm="batch", rng=None):
+    decay = True
+
+    def __init__(
+        self,
+        shape,
+        *,
+        net="conv",
+        latent=32,
+        categories=10,
+        width=32,
+        hidden=256,
+        dropout=0.1,
+        d_norm="batch",
+        rng=None,
+    ):
+        if d_norm not in ("batch", "none"):
+            raise ValueError(f'GAN: expected d_norm "batch" or "none"; got {d_norm!r}.')
         self.dropout, self.d_norm = dropout, d_norm
-        super().__init__(shape, net=net, latent=latent, width=width, hidden=hidden, rng=rng)
+        super().__init__(shape, net=net, latent=latent, categories=categories, width=width, hidden=hidden, rng=rng)
 
     def d_options(self, net):
         options = {"dropout": self.dropout}

@@ -29,7 +29,8 @@ class WGANGP(Adversarial):
         *,
         net="conv",
         latent=100,
-        width=64,
+        categories=0,
+        width=32,
         hidden=256,
         penalty=10.0,
         critic_steps=5,
@@ -38,8 +39,10 @@ class WGANGP(Adversarial):
     ):
         if critic_norm not in ("none", "layer", "batch"):
             raise ValueError(f'WGANGP: expected critic_norm "none", "layer" or "batch"; got {critic_norm!r}.')
+        if critic_steps < 1:
+            raise ValueError(f"WGANGP: expected critic_steps of at least 1; got {critic_steps}.")
         self.penalty, self.critic_steps, self.critic_norm = penalty, critic_steps, critic_norm
-        super().__init__(shape, net=net, latent=latent, width=width, hidden=hidden, rng=rng)
+        super().__init__(shape, net=net, latent=latent, categories=categories, width=width, hidden=hidden, rng=rng)
 
     def d_options(self, net):
         return {"norm": self.critic_norm} if net == "conv" and self.critic_norm != "none" else {}

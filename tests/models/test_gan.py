@@ -6,6 +6,7 @@ from training_cases import images, make
 
 from minigen import grad, op, ops, tensor
 from minigen.backend import Generator
+from minigen.models.gan import CATEGORY_LENGTH
 from minigen.nn import Dense, Module, Parameter
 
 X = tensor(images(8).images.astype(np.float32) / 127.5 - 1)
@@ -100,10 +101,18 @@ def test_the_critic_of_wgan_minimises_fake_minus_real_and_g_the_opposite():
 
 
 def test_noise_is_standard_normal_and_of_the_latent_size():
-    z = make("gan dense").noise(20_000)
+    z = make("gan dense", categories=0).noise(20_000)
     assert z.shape == (20_000, 6)
     assert abs(z.mean()) < 5 / np.sqrt(z.size)
     assert z.var() == pytest.approx(1, abs=5 * np.sqrt(2 / z.size))
+
+
+def test_with_categories_noise_ends_in_one_of_as_many_vectors_each_equally_often():
+    z = make("gan dense", categories=5).noise(20_000).numpy()
+    assert z.shape == (20_000, 6 + 5) and abs(z[:, :6].var() - 1) < 0.05
+    assert set(np.unique(z[:, 6:])) == {0.0, np.float32(CATEGORY_LENGTH)}
+    assert ((z[:, 6:] > 0).sum(axis=1) == 1).all()
+    np.testing.assert_allclose((z[:, 6:] > 0).mean(axis=0), 0.2, atol=0.02)
 
 
 def test_calibration_takes_the_plain_mean_of_the_statistics_of_some_batches():
@@ -134,7 +143,8 @@ def test_a_convolutional_g_begins_as_dcgan():
 
 
 def test_images_of_g_are_the_tanh_of_its_net():
-    model, z = make("gan dense"), Generator(3).normal((4, 6))
+    model = make("gan dense")
+    z = model.noise(4, Generator(3))
     np.testing.assert_allclose(model.generate(z).numpy(), np.tanh(model.G(z).numpy()), atol=1e-6)
 
 
