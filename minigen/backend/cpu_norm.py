@@ -17,10 +17,15 @@ from . import threads
 from .layout import like, rows
 
 
+@functools.lru_cache(maxsize=16)
+def _ones(n, dtype):
+    return np.ones(n, dtype)
+
+
 def channel_sum(g):
     """(N, C, H, W) or (N, C) → (C,): the sum over all axes but the channels; the gradient of a bias."""
     x = rows(g)
-    return np.ones(len(x), x.dtype) @ x
+    return _ones(len(x), x.dtype) @ x
 
 
 def batch_norm(x, weight, bias, eps):
@@ -86,7 +91,7 @@ def _sum_rows(block, wide, C):
 
     def partial(lo, hi):
         t = block(lo, hi)
-        return np.ones(hi - lo, t.dtype) @ t
+        return _ones(hi - lo, t.dtype) @ t
 
     sums = threads.chunked(partial, wide[0], max(1, threads.CHUNK // max(1, wide[1])))
     return functools.reduce(operator.add, sums).reshape(-1, C).sum(axis=0)

@@ -2,7 +2,7 @@
 
 An update is a chain of ten ufuncs over every parameter.  On the CPU it runs in 1 MiB pieces, so that each link
 finds the numbers in the cache: 5 times faster for 5 M parameters.  On the GPU the piece is everything.
-State is PyTorch's, in its scaling, so that it can be exchanged; m/(1 − β₁) and v/(1 − β₂) would make Adam 10 % faster.
+Adam's state is scaled by constants (see there), which saves two of twelve passes; the others keep PyTorch's.
 No kernel changes `g`.
 """
 
@@ -31,24 +31,23 @@ def adam(p, g, m, v, step, lr, beta1, beta2, eps, weight_decay, decoupled):
       m ← β₁m + (1 − β₁)g,   v ← β₂v + (1 − β₂)g²,   p ← p − lr · m̂ / (√v̂ + eps),   m̂ = m/(1 − β₁ᵗ), v̂ = v/(1 − β₂ᵗ)
 
     p, m, v: flat, changed in place; g: flat.  step: t, counted from 1.  Weight decay is added to g, or taken off p.
+    The arrays called m and v hold m/(1 − β₁) and v/(1 − β₂): sums of gradients that need no factor as they come in.
     """
-    root = math.sqrt(1 - beta2**step)
-    rate = lr * root / (1 - beta1**step)  # the corrections, moved from the arrays into two numbers
+    root = math.sqrt((1 - beta2) / (1 - beta2**step))  # √v̂ = root · √(the array v)
+    rate = lr * (1 - beta1) / (1 - beta1**step) / root  # the constants, moved from the arrays into two numbers
 
     def update(xp, p, g, m, v):
         if weight_decay and decoupled:
             p *= 1 - lr * weight_decay
         elif weight_decay:
             g = g + weight_decay * p
-        t = g * (1 - beta1)
         m *= beta1
-        m += t
-        t *= g
-        t *= (1 - beta2) / (1 - beta1)
+        m += g
         v *= beta2
+        t = g * g
         v += t
         xp.sqrt(v, out=t)
-        t += eps * root
+        t += eps / root
         xp.divide(m, t, out=t)
         t *= rate
         p -= t

@@ -26,7 +26,7 @@ class PlainGAN(GAN):
 
     def __init__(self, shape, latent, G, D, rng=None):
         Model.__init__(self, shape, rng)
-        self.latent, self.G, self.D = latent, G, D
+        self.latent, self.categories, self.G, self.D = latent, 0, G, D
 
 
 def dcgan(rng):

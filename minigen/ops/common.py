@@ -20,8 +20,10 @@ def fast_on_arrays(kernel):
     def decorate(formula):
         @functools.wraps(formula)
         def call(*args, **options):
-            recorded = any(isinstance(a, Tensor) for a in args)
-            return (formula if recorded else kernel)(*args, **options)
+            for a in args:
+                if isinstance(a, Tensor):
+                    return formula(*args, **options)
+            return kernel(*args, **options)
 
         return call
 

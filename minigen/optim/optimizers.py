@@ -1,4 +1,4 @@
-"""Gradient descent and its descendants. Formulas and state are PyTorch's; the arithmetic: backend/optim_kernels."""
+"""Gradient descent and its descendants. Formulas are PyTorch's; the arithmetic: backend/optim_kernels."""
 
 from ..backend import asarray, to_numpy
 from ..backend.kernels import kernels
@@ -105,6 +105,7 @@ class Adam(Optimizer):
     """m ← β₁m + (1 − β₁)g, v ← β₂v + (1 − β₂)g², p ← p − lr·m̂/(√v̂ + ε).       Kingma & Ba 2015, Algorithm 1
 
     m̂ = m/(1 − β₁ᵗ) and v̂ = v/(1 − β₂ᵗ) make up for the start at 0. weight_decay is added to g.
+    The attributes m and v hold m/(1 − β₁) and v/(1 − β₂), see backend/optim_kernels.
     """
 
     state_names = ("m", "v")
