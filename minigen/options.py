@@ -113,8 +113,8 @@ def parser(model=None):
     if cls:
         own = p.add_argument_group(f"options of {model}")
         for name, value, text in model_options(cls):
-            kind = {int: whole(1), float: NOT_NEGATIVE}.get(type(value), type(value))
-            text = f"{text} (default: {value})".replace("%", "%%")
+            kind = {int: whole(1), float: NOT_NEGATIVE, type(None): whole(0)}.get(type(value), type(value))
+            text = (text if value is None else f"{text} (default: {value})").replace("%", "%%")
             own.add_argument(f"--{name.replace('_', '-')}", type=kind, default=value, help=text)
     return p
 

@@ -26,6 +26,8 @@ def build(config, split="train"):
     model = find_model(config["model"])
     dataset = load(config["data"], split, config["size"], config["channels"])
     options = config["options"] | ({"classes": len(dataset.classes)} if model.labels else {})
+    if "categories" in options and options["categories"] is None:
+        options["categories"] = len(dataset.classes)
     return model(dataset.shape, **options, rng=Generator(config["seed"] + 1)), dataset
 
 

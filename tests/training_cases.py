@@ -15,7 +15,7 @@ MODEL_CASES = {
     "vae conv": ("vae", {"net": "conv", "width": 6, "latent": 4}),
     "vae gaussian": ("vae", {"hidden": 24, "latent": 4, "likelihood": "gaussian"}),
     "gan dense": ("gan", {"net": "dense", "hidden": 24, "latent": 6}),
-    "gan conv": ("gan", {"width": 6, "latent": 6}),
+    "gan conv": ("gan", {"width": 6, "latent": 6, "categories": 3}),
     "gan d_norm none": ("gan", {"width": 6, "latent": 6, "d_norm": "none"}),
     "wgan_gp dense": ("wgan_gp", {"net": "dense", "hidden": 24, "latent": 6, "critic_steps": 2}),
     "wgan_gp conv": ("wgan_gp", {"width": 6, "latent": 6, "critic_steps": 2}),

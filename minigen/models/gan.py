@@ -107,11 +107,12 @@ class GAN(Adversarial):
     G minimises −E ln σ(D(G(z))) instead (their section 3): the same fixed point, but its gradient does not vanish while
     D wins. −ln σ(a) = softplus(−a), −ln(1 − σ(a)) = softplus(a).
 
-    dropout: share of D's activations dropped
+    categories: K of the one-of-K part of z; None: none, but the command takes as many as the data have classes
+    dropout: share of D's activations dropped; in runs of minutes it costs more than it brings
     d_norm: "batch" or "none": batch norm in the convolutional D, from its second layer on
     """
 
-    decay = True
+    epochs, decay = 5, True
 
     def __init__(
         self,
@@ -119,16 +120,17 @@ class GAN(Adversarial):
         *,
         net="conv",
         latent=32,
-        categories=10,
+        categories=None,
         width=32,
         hidden=256,
-        dropout=0.1,
+        dropout=0.0,
         d_norm="batch",
         rng=None,
     ):
         if d_norm not in ("batch", "none"):
             raise ValueError(f'GAN: expected d_norm "batch" or "none"; got {d_norm!r}.')
         self.dropout, self.d_norm = dropout, d_norm
+        categories = categories or 0
         super().__init__(shape, net=net, latent=latent, categories=categories, width=width, hidden=hidden, rng=rng)
 
     def d_options(self, net):
