@@ -4,6 +4,7 @@ config.json       what was asked for: model, options, data, seed, versions
 metrics.csv       a row every few steps: step, epoch, seconds, images/s, the mean of each loss
 samples/*.png     images drawn over time, always from the same noise
 losses.png        the losses over the steps
+reconstructions.png   rows of test images, below each row its reconstructions, where the model makes them
 checkpoint.npz    weights, optimisers, averages, random numbers, data order: everything to go on exactly
 result.json       what was measured on the test data at the end
 """
@@ -127,6 +128,10 @@ class RunFolder(Observer):
     def end(self, training, interrupted):
         self.save(training)
         self.sample(training)
+        pairs = None if self.test is None else reconstructions(training.model, self.test, 64)
+        if pairs is not None:
+            with written_whole(self.folder / "reconstructions.png") as name:
+                save_grid(pairs, name, columns=8)
         if self.rows:
             with written_whole(self.folder / "losses.png") as name:
                 loss_plot(self.rows, name, title=f"{self.config['model']} on {self.config['data']}")
@@ -177,12 +182,20 @@ def draw(model, n, test=None, seed=0, columns=8):
             rng = Generator(seed)
             images = generate(lambda k: model.sample(k, rng), n)
             return pixels_of(to_numpy(images.data), model.pixel_range)
-        if test is None:
-            return None
+    finally:
+        model.train(training)
+    return None if test is None else reconstructions(model, test, n, columns)
+
+
+def reconstructions(model, test, n, columns=8):
+    """n/2 images of `test`, each with its reconstruction, as `draw` arranges them; None where the model makes none."""
+    training = model.training
+    model.eval()
+    try:
         low, high = model.pixel_range
         pixels = test.pixels[: max(1, n // 2)]
         x = asarray(pixels.astype(np.float32) * ((high - low) / 255) + low).transpose(0, 3, 1, 2)
         y = model.reconstruct(x)
-        return None if y is None else with_reconstructions(pixels, pixels_of(to_numpy(y.data), (low, high)), columns)
     finally:
         model.train(training)
+    return None if y is None else with_reconstructions(pixels, pixels_of(to_numpy(y.data), (low, high)), columns)

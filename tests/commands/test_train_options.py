@@ -39,7 +39,8 @@ def test_the_help_of_a_model_explains_each_option_of_its_own_with_its_default(mo
     assert model_options(MODELS[model])
     for name, default, words in model_options(MODELS[model]):
         assert words, f"the docstring of {model} says nothing of {name}"
-        assert f"--{name.replace('_', '-')} {name.upper()} {' '.join(words.split())} (default: {default})" in text
+        shown = "" if default is None else f" (default: {default})"
+        assert f"--{name.replace('_', '-')} {name.upper()} {' '.join(words.split())}{shown}" in text
     assert f"--batch-size BATCH_SIZE images a step (default: {MODELS[model].batch_size})" in text
 
 
