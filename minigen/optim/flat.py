@@ -3,7 +3,7 @@
 from ..autograd import Tensor
 from ..backend import namespace
 
-SMALL = 1 << 17  # parameters below this many elements are updated together, from a gathered gradient
+SMALL = 1 << 19  # parameters below this many elements are updated together, from gathered gradients
 
 
 def memory_order(x):
@@ -38,6 +38,7 @@ class Flat:
             raise ValueError(f"optimiser: expected parameters of one device and dtype; got {sorted(kinds)}.")
         xp, dtype = namespace(self.parameters[0].data), self.parameters[0].dtype
         self.values = xp.empty(sum(p.size for p in self.parameters), dtype)
+        self.gathered = xp.empty_like(self.values)  # room for gradients; of small parameters only, it is written
         self.views, self.segments, start = [], [], 0
         for i, p in enumerate(self.parameters):
             place = slice(start, start + p.size)
@@ -75,7 +76,9 @@ class Flat:
                         begin = place.start + sum(self.parameters[j].size for j in members if j < i)
                         yield slice(begin, begin + self.parameters[i].size), memory_order(g)
             else:
-                yield place, namespace(self.values).concatenate([memory_order(g) for g in given])
+                room = self.gathered[place]  # kept from step to step: it stays in the cache
+                namespace(room).concatenate([memory_order(g) for g in given], out=room)
+                yield place, room
 
 
 def arrays_of(gradients, parameters):
