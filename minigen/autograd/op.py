@@ -99,10 +99,14 @@ class Op:
     def __call__(self, *args, **options):
         if (len(args) != self.arity and not self.variadic) or (options and not options.keys() <= self.options.keys()):
             args, options = self._bind(args, options)
-        arrays, parents, tensors, live = [], [], False, False
         for a in args:
             if isinstance(a, Tensor):
-                tensors = True
+                break
+        else:  # arrays only, as in the VJPs of ordinary training: nothing to record
+            return self.forward(*args, **options)
+        arrays, parents, live = [], [], False
+        for a in args:
+            if isinstance(a, Tensor):
                 arrays.append(a.data)
                 parents.append(node := a.node)
                 if node is not None:
@@ -111,8 +115,6 @@ class Op:
                 # np.sqrt(2) is a float64 scalar: taken as the number it is, it cannot turn float32 into float64.
                 arrays.append(a.item() if isinstance(a, np.generic) else a)
                 parents.append(None)
-        if not tensors:
-            return self.forward(*args, **options)
         try:
             out = self.forward(*arrays, **options)
         except Exception as error:

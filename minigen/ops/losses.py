@@ -2,6 +2,7 @@
 
 from ..autograd import op
 from ..backend import namespace
+from ..backend.kernels import kernels
 from .activations import log_softmax, sigmoid
 from .common import as_tensor, raw, reduce_loss
 from .elementwise import abs, exp
@@ -27,7 +28,7 @@ def _bce_logits(x, target):
     xp.negative(e, out=e)
     xp.exp(e, out=e)
     xp.log1p(e, out=e)
-    e += xp.maximum(x, 0)
+    e += kernels(x).leaky_relu(x, 0)
     e -= x * target
     return e
 
