@@ -15,8 +15,8 @@ _default = np
 INSTALL_CUPY = """\
 use("cupy"): CuPy cannot be used here: {reason}.
 Install the wheel for your CUDA version (`nvidia-smi` prints it) and try again:
-    CUDA 12.x: pip install "minigen[cuda12]"
-    CUDA 13.x: pip install "minigen[cuda13]"
+    CUDA 12.x: pip install cupy-cuda12x
+    CUDA 13.x: pip install cupy-cuda13x
 To go on without a GPU: minigen.use("numpy"), or --backend numpy on the command line."""
 
 

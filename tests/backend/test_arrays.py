@@ -27,8 +27,8 @@ def test_cupy_where_it_is_missing_says_what_to_install_and_how_to_go_on(no_cupy)
     with pytest.raises(BackendError) as raised:
         use("cupy")
     message = str(raised.value)
-    assert 'CUDA 12.x: pip install "minigen[cuda12]"' in message
-    assert 'CUDA 13.x: pip install "minigen[cuda13]"' in message
+    assert "CUDA 12.x: pip install cupy-cuda12x" in message
+    assert "CUDA 13.x: pip install cupy-cuda13x" in message
     assert 'minigen.use("numpy"), or --backend numpy' in message
     assert default() is np
 
