@@ -51,10 +51,10 @@ class Training:
         model.train()
 
     def _schedule(self, lr, every):
-        """The learning rate of an objective after t updates of its own."""
-        return (
-            lr if callable(lr) else lambda t: lr * max(0, 1 - t * every / self.decay_steps) if self.decay_steps else lr
-        )
+        """The learning rate of an objective after t updates of its own: a function that looks at decay_steps then."""
+        if callable(lr):
+            return lr
+        return lambda t: lr * max(0, 1 - t * every / self.decay_steps) if self.decay_steps else lr
 
     def step(self):
         """One batch: every objective that is due is updated once. Returns {"objective/term": 0-d array}."""
@@ -152,8 +152,8 @@ def fit(
     training = training or Training(model, dataset, **options)
     total = total_steps(training, steps, epochs)
     training.history, sums, counts = [], {}, {}
-    began, first = time.perf_counter(), training.steps
-    since, last = began, first
+    began = since = time.perf_counter()
+    last = training.steps
     with stop_on_interrupt() as interrupted:
         for observer in observers:
             observer.begin(training, total)

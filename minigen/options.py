@@ -108,12 +108,13 @@ def parser(model=None):
     add("--seed", type=whole(0), default=0, help="of weights, noise and data order (default: 0)")
     add("--out", help="folder of the run (default: runs/MODEL-DATA)")
     add("--resume", metavar="RUN", help="go on with the run in this folder; --epochs or --steps may extend it")
-    add("--debug", action="store_true", help="stop at the op that makes the first NaN; about twice as slow")
+    add("--debug", action="store_true", help="stop at the op that makes the first NaN; up to twice as slow")
     add("--quiet", action="store_true", help="no progress bar")
     if cls:
         own = p.add_argument_group(f"options of {model}")
         for name, value, text in model_options(cls):
-            kind = {int: whole(1), float: NOT_NEGATIVE, type(None): whole(0)}.get(type(value), type(value))
+            least = 1 if value else 0  # where the default is 0 or None, 0 can be said
+            kind = {int: whole(least), type(None): whole(least), float: NOT_NEGATIVE}.get(type(value), type(value))
             text = (text if value is None else f"{text} (default: {value})").replace("%", "%%")
             own.add_argument(f"--{name.replace('_', '-')}", type=kind, default=value, help=text)
     return p

@@ -1,6 +1,6 @@
 """The folder of a run: configuration, metrics, pictures, checkpoint. Each file is written whole or not at all.
 
-config.json       what was asked for: model, options, data, seed, versions
+config.json       what was asked for: model, options, data, length, seed
 metrics.csv       a row every few steps: step, epoch, seconds, images/s, the mean of each loss
 samples/*.png     images drawn over time, always from the same noise
 losses.png        the losses over the steps
@@ -102,23 +102,22 @@ def load_config(folder, names=()):
 class RunFolder(Observer):
     """Writes the folder while `fit` runs. samples: how many grids over the whole run; test: images to reconstruct."""
 
-    def __init__(self, folder, config, test=None, *, samples=10, save_every=60.0, note=print):
-        self.folder, self.config, self.test, self.samples, self.note = Path(folder), config, test, samples, note
+    def __init__(self, folder, config, test=None, *, samples=10, save_every=60.0):
+        self.folder, self.config, self.test, self.samples = Path(folder), config, test, samples
         self.save_every, self.saved = save_every, time.perf_counter()
 
     def begin(self, training, total):
         save_json(self.folder / "config.json", self.config)
         self.total = total
         self.rows = [r for r in self.read_metrics() if r["step"] <= training.steps]
+        self.seconds_before = self.rows[-1]["seconds"] if self.rows else 0
         self.sample_every = max(1, total // self.samples)
         self.next_sample = training.steps + self.sample_every if training.steps else 0
         if self.next_sample == 0:
             self.sample(training)
 
     def log(self, training, row):
-        seconds = self.rows[-1]["seconds"] if self.rows and training.history[0] is row else 0
-        self.offset = seconds if training.history[0] is row else self.offset
-        self.rows.append({**row, "seconds": row["seconds"] + self.offset})
+        self.rows.append({**row, "seconds": row["seconds"] + self.seconds_before})
         self.write_metrics()
         if training.steps >= self.next_sample and training.steps < self.total:
             self.sample(training)
@@ -128,7 +127,8 @@ class RunFolder(Observer):
     def end(self, training, interrupted):
         self.save(training)
         self.sample(training)
-        pairs = None if self.test is None else reconstructions(training.model, self.test, 64)
+        with training.averaged() as model:
+            pairs = None if self.test is None else reconstructions(model, self.test, 64)
         if pairs is not None:
             with written_whole(self.folder / "reconstructions.png") as name:
                 save_grid(pairs, name, columns=8)

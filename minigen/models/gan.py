@@ -4,8 +4,8 @@ Symbols: x images, z noise, G generator, D discriminator (its output a logit), x
 
 z = (ε, c·e_k): normal numbers ε ~ N(0, I) and, where `categories` = K > 0, one of K unit vectors, k uniform
 (Mukherjee et al. 2019, ClusterGAN, section 3). Characters of different classes lie apart; a continuous G of normal
-numbers alone has to draw something between them, and does. c = 2.5 lets G use both parts: at 1.5 it ignored k, at 4.5
-it ignored ε and drew K images over and over, which confident judges like and `metrics.diversity` shows.
+numbers alone has to draw something between them, and does. c = 2.5 lets G use both parts: at 1.5 it ignored k; at 4.5
+it came to ignore ε and drew K images over and over, which `metrics.diversity` is there to find (lessons/results.md).
 """
 
 from ..autograd import detach, no_grad
@@ -69,12 +69,12 @@ class Adversarial(Model):
         return (self.generate(self.noise(len(x))),)
 
     def d_loss(self, x, fake):
-        """What D minimises."""
-        raise NotImplementedError
+        """What D minimises: {term: scalar}."""
+        raise NotImplementedError(f"{type(self).__name__}: define d_loss(self, x, fake) -> {{term: scalar}}.")
 
     def g_loss(self, x, fake):
-        """What G minimises."""
-        raise NotImplementedError
+        """What G minimises: {term: scalar}."""
+        raise NotImplementedError(f"{type(self).__name__}: define g_loss(self, x, fake) -> {{term: scalar}}.")
 
     def averaged_parameters(self):
         return self.G.parameters()

@@ -4,7 +4,8 @@
     penalty = λ·E (‖∇_x̂ D(x̂)‖₂ − 1)²,   x̂ = x + ε(x̃ − x),  ε ~ U(0, 1) for each image
 
 The maximum is the Wasserstein-1 distance between the data and G's images, if D has slope 1 between them.
-Differs from the paper: one D update for one G update would be too few, so G is updated on each `critic_steps`-th step.
+As in the paper D is updated `critic_steps` times for each update of G: here, a step updates D, and each
+`critic_steps`-th one G too. Differs from it: G's batch norm stays, and D has none unless asked for.
 """
 
 from ..autograd import detach, grad, tensor

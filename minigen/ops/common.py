@@ -7,8 +7,6 @@ import numpy as np
 from ..autograd import Tensor
 from ..backend import namespace
 
-Array = Tensor | np.ndarray
-
 
 def fast_on_arrays(kernel):
     """Decorate a differentiable formula: arrays take `kernel`, which computes the same in fewer passes.
