@@ -7,7 +7,8 @@ first kernel, and never toggled: idle BLAS workers spin for milliseconds and wou
 second thread needs.  Results depend on the number of threads (partial sums are cut there), never on their timing.
 
 malloc.  glibc hands every large array back to the system when it is freed, so the next temporary is paid for
-again in page faults, up to 18 times its arithmetic.  `mallopt` (Linux with glibc) makes the heap keep it.
+again in page faults.  `mallopt` (Linux with glibc) makes the heap keep it.  What that brings depends on the machine:
+lessons/results.md has a measurement.
 
 Environment: MINIGEN_THREADS=n (default: the processors this process may use), MINIGEN_MALLOC=0 (leave malloc alone).
 """
