@@ -1,48 +1,39 @@
-"""Finds every op and Module of a file or package, and inputs on which their derivatives can be checked."""
+"""Finds every op and Module of a file or package, and inputs on which their derivatives can be checked.
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import NamedTuple
+What is checked: every op and Module class that is *defined* there and whose name does not begin with _, unless its
+forward raises NotImplementedError (a base class); and every function that examples() names or whose arguments have
+shapes as annotations. Ops with private names are parts of public functions, and are checked through these.
 
+On which inputs: those of `examples()`, a function in the file (of a package: in its `examples.py`):
 
-class DiscoverError(ValueError):
-    """A file or package as a whole cannot be checked. One sentence: the line, what is wrong, the fix."""
+    def examples():
+        return {
+            "scale": ("N C", "C"),                          shapes: equal letters are equal sizes, drawn from 1 to 5
+            "scale: images": ("N C H W", "C 1 1"),          several of one name, with a remark
+            "power": (st.floats(0.5, 2).map(np.array), {"exponent": st.integers(1, 3)}),     strategies; options last
+            "Mix": (Mix(3, rng=Generator(0)), "N 3"),       a Module class: an instance first,
+            "Gate": (lambda C: Gate(C), "N C H W"),         or what makes one, from the sizes its arguments name
+            "mean_of": (lambda x: mean_of([x, x]), "N C"),  a function is called in place of what is named
+            "histogram": None,                              no derivative by design
+        }
 
+Anything else among the inputs is handed through; the whole value may be one strategy that draws such a tuple. Floats
+among the options are constants: they are not differentiated. What examples() does not name has its shapes read from
+annotations, or inferred: see infer.py.
+"""
 
-class Case(NamedTuple):
-    """One drawn check: `gradcheck(case.f, *case.inputs)`. The options are bound in f already."""
+import difflib
+import inspect
+import sys
+from pathlib import Path
+from types import FunctionType
 
-    f: Callable  # the op, a partial of it with its __name__, or a Module
-    inputs: tuple
-    options: dict  # for messages
-    layouts: tuple = ()  # name of the memory layout of each drawn array; "" for what was handed through
+from ..autograd import Op
+from .infer import annotated_shapes
+from .load import DiscoverError, load, on_path, place_of
+from .target import INFER, Target, is_module, make_target
 
-    def __str__(self):
-        """`x: (2, 3) float64, channels last; axis=1`."""
-        raise NotImplementedError
-
-
-@dataclass
-class Target:
-    """Something to check: an op, a Module class, or a function that examples() names or whose arguments have shapes.
-
-    name: as in the file, or the key in examples(): "conv2d: grouped".  kind: "op", "Module" or "function".
-    of: the Op, class or function itself.  file, line: where it is defined.
-    draw: a Hypothesis strategy of Cases; None where there is nothing to draw: then `problem` is one sentence that says
-        why and what to do, or None where examples() says that it has no derivative by design ({name: None}).
-    how: where the inputs come from: "examples()", "annotations", "inferred: x (N, C, H, W)", "no derivative by design".
-    refused: the exceptions, as text, of drawn shapes which the target refused; grows while drawing.
-    """
-
-    name: str
-    kind: str
-    of: object
-    file: str = ""
-    line: int = 0
-    draw: object = None
-    how: str = ""
-    problem: str | None = None
-    refused: list = field(default_factory=list)
+__all__ = ["DiscoverError", "Target", "discover"]
 
 
 def discover(path_or_module_name):
@@ -51,4 +42,86 @@ def discover(path_or_module_name):
     Raises DiscoverError where the file does not exist or does not import, holds nothing to check, or its examples()
     raises or names something that is not there.
     """
-    raise NotImplementedError
+    loaded = load(str(path_or_module_name))
+    defined = [definition for module in loaded.modules.values() for definition in _definitions(module)]
+    examples = _examples(loaded, defined)
+    targets = []
+    for name, x in defined:
+        own = [key for key, (y, _) in examples.items() if x is y]
+        targets += [_target(key, x, examples.pop(key)[1]) for key in own]
+        if not own and (not isinstance(x, FunctionType) or annotated_shapes(x)):
+            targets.append(_target(name, x))
+    targets += [_target(key, x, value) for key, (x, value) in examples.items()]
+    targets += [Target(n, "module", None, how=m) for n, m in loaded.modules.items() if isinstance(m, str)]
+    if not targets:
+        raise DiscoverError(
+            f"discover({loaded.title!r}): defines no op and no Module. An op is a function on arrays under "
+            f"@op(x=lambda g, ...: ...); is it imported from elsewhere? Name that file then."
+        )
+    return targets
+
+
+def _definitions(module):
+    """[(name, op, Module class or function)] of what a module defines under a public name, each once."""
+    found = {}
+    for name, x in vars(module).items() if not isinstance(module, str) else ():
+        if getattr(x, "__module__", None) != module.__name__ or name.startswith("_") or name == "examples":
+            continue
+        if isinstance(x, Op | FunctionType) or (isinstance(x, type) and is_module(x) and not _is_abstract(x)):
+            found.setdefault(id(x), (name, x))
+    return list(found.values())
+
+
+def _is_abstract(cls):
+    return "NotImplementedError" in getattr(inspect.unwrap(cls.forward), "__code__", cls.forward.__call__).co_names
+
+
+def _examples(loaded, defined):
+    """{key: (what it names, value)} of examples()."""
+    if loaded.examples is None:
+        return {}
+    file = Path(loaded.examples.__file__)
+    try:
+        with on_path(file.parent):
+            values = loaded.examples.examples()
+    except Exception as error:
+        raise DiscoverError(f"examples(): {place_of(error, file)}. Mend that first.") from error
+    if not isinstance(values, dict):
+        raise DiscoverError(f"{file.name}, examples(): expected {{name: inputs}}; got {type(values).__name__}.")
+    found = {}
+    for key, value in values.items():
+        x = _named(str(key).partition(":")[0].strip(), loaded, defined, file)
+        if loaded.whole or any(x is y for _, y in defined):
+            found[key] = (x, value)
+    return found
+
+
+def _named(name, loaded, defined, file):
+    """What a name in examples() means: what the package offers under it, or the one thing defined under it."""
+    owner = loaded.examples
+    if owner.__name__.endswith(".examples"):
+        owner = sys.modules[owner.__package__]
+    offered = getattr(owner, name, None)
+    if isinstance(offered, Op | FunctionType | type):
+        return offered
+    among = [x for n, x in defined if n == name]
+    if len(among) == 1:
+        return among[0]
+    if not loaded.whole:  # it belongs to another part of the package
+        return None
+    if among:
+        raise DiscoverError(
+            f"{file.name}, examples(): {name!r} is defined in {' and '.join(x.__module__ for x in among)}. Import "
+            f"the one that is meant in {owner.__name__}."
+        )
+    names = [n for n, _ in defined]
+    close = difflib.get_close_matches(name, names, 1)
+    guess = f"Did you mean {close[0]!r}?" if close else f"Defined are: {', '.join(names) or 'none'}."
+    raise DiscoverError(f"{file.name}, examples(): {name!r} is not defined. {guess}")
+
+
+def _target(name, x, example=INFER):
+    functions = vars(x).values() if isinstance(x, type) else [inspect.unwrap(x)]  # a class is where its first method is
+    code = next((f.__code__ for f in functions if isinstance(f, FunctionType)), None)
+    where = {"file": code.co_filename, "line": code.co_firstlineno} if code else {}
+    return make_target(name, x, example, **where)

@@ -1,26 +1,75 @@
 """gradcheck of many drawn cases: the smallest that fails."""
 
 from dataclasses import dataclass
+from unittest import SkipTest
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Flaky, Unsatisfiable
+
+from . import gradcheck
 
 
 @dataclass
 class Sweep:
-    """report, case: the smallest failure, or the last check of all where none failed (None: every draw was refused).
+    """report, case: the smallest failure, or the last check of all where none failed; None where all were refused.
 
-    draws: how many cases were checked before the first failure, or altogether.
+    draws: how many cases were checked until the first failure, or altogether.
     """
 
-    report: object
-    case: object
-    draws: int
+    report: object = None
+    case: object = None
+    draws: int = 0
 
     def __bool__(self):
         return bool(self.report)
 
 
-def sweep(draw, draws=25, **options):
+def quiet(draws, **more):
+    """Settings of Hypothesis under which a check says the same each time, and nothing about how long it took."""
+    unchecked = list(HealthCheck)
+    return settings(
+        max_examples=draws, derandomize=True, database=None, deadline=None, suppress_health_check=unchecked, **more
+    )
+
+
+def sampled(strategy, draws):
+    """Up to `draws` different values of a strategy, the simplest first; the same each time."""
+    seen = []
+    given(strategy)(quiet(draws, phases=[Phase.generate])(lambda value: seen.append(value)))()
+    return seen
+
+
+def sweep(draw, draws=25, shrinks=50, **options):
     """gradcheck(case.f, *case.inputs, **options) for `draws` Cases of the strategy `draw` (`Target.draw`): a Sweep.
 
-    Derandomised, without a database or a deadline; after a failure Hypothesis looks for the smallest failing case.
+    Derandomised, without a database or a deadline. After a failure, `shrinks` failing cases at most are looked at for
+    the smallest: each is diagnosed.
     """
-    raise NotImplementedError
+    found, failures = Sweep(), 0
+
+    @quiet(draws, phases=[Phase.generate, Phase.shrink], report_multiple_bugs=False)
+    @given(draw)
+    def check(case):
+        nonlocal failures
+        if failures > shrinks:
+            raise SkipTest  # ends a run of Hypothesis at once
+        report = gradcheck(case.f, *case.inputs, raise_on_failure=False, **options)
+        if not failures:
+            found.draws += 1
+        if not failures or not report:
+            found.report, found.case = report, case
+        if not report:
+            failures += 1
+            raise _Failed  # Hypothesis goes on with smaller ones
+
+    try:
+        check()
+    except (_Failed, SkipTest, Flaky):  # Flaky: it failed only once; it is said to be wrong all the same
+        assert failures
+    except Unsatisfiable:
+        assert found.case is None
+    return found
+
+
+class _Failed(Exception):
+    pass
