@@ -21,7 +21,10 @@ from .inputs import DOMAINS, SMALL, Recipe, Refused, Unfit, at_typical_sizes, is
 from .trial import call, finite, raw
 
 ONE = "N C", "N C H W", "N L C", "N", ""  # the fewest axes first: what is meant for more raises an exception
-OF_PARAMETERS = {"weight", "weights", "w", "W", "kernel", "bias", "b", "gamma", "beta", "scale", "shift"}
+DENSE = ("N C", "O C", "O"), ("N C", "C O", "O")
+CONV = ("N C H W", "O C kh kw", "O"), ("N C H W", "C O kh kw", "O")
+PER_CHANNEL = ("N C H W", "C"), ("N C", "C"), ("N C H W", ""), ("N C", "")
+MATRICES, VECTORS = {"weight", "weights", "w", "W", "kernel"}, {"bias", "b", "gamma", "beta", "scale", "shift"}
 SIZE = re.compile("[A-Za-z]|n_.*|num_.*|(.*_)?(channels|features|dim|size|units|width|hidden|groups|heads)")
 
 
@@ -60,18 +63,17 @@ def recipe_of(name, of):
 def usual_shapes(names, sizes=()):
     """Tuples of shapes for inputs of these names, the most telling first; sizes: the arguments of the constructor."""
     n = len(names)
-    same = [(shape,) * n for shape in ONE]
-    if n == 0:
-        return [()]
-    own = [(shape,) * n for s in sizes if s not in SMALL for shape in (f"N {s}", f"N {s} H W", f"N L {s}")]
-    if n == 1:
-        return own + same
-    of_parameters = [shapes[:n] for shapes in OF_PARAMETERS if n <= 3]
-    per_channel = [(x, *[v] * (n - 1)) for v in ("C", "") for x in ("N C H W", "N C")]
-    if set(names[1:]) <= PARAMETERS:
-        first = per_channel if "weight" not in names[1] and not {"w", "W", "kernel"} & set(names) else []
-        return own + first + of_parameters + per_channel + same
-    return own + same + [("N K", "K M")[:n]] * (n == 2) + of_parameters + per_channel
+    sized = [f"N {s}{rest}" for s in sizes if s not in SMALL for rest in ("", " H W")] + [f"N L {s}" for s in sizes]
+    same = [(shape,) * n for shape in (*sized, *ONE)]
+    if n < 2:
+        return same[: None if n else 1]  # without inputs there is one way to call it
+    layers = [shapes[:n] for shapes in DENSE + CONV] * (n < 4)
+    channels = [(x, *[v] * (n - 1)) for x, v in PER_CHANNEL]
+    if names[1] in MATRICES:
+        return layers + channels + same
+    if names[1] in VECTORS:
+        return channels + layers + same
+    return same + [("N K", "K M")] * (n == 2) + layers + channels
 
 
 # ------------------------------------------------------------------------------------------------ signatures

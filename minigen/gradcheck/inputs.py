@@ -16,6 +16,7 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
+
 from ..backend import Generator, asarray
 from .strategies import LAYOUTS, st
 from .subject import _argument_names as argument_names
