@@ -1,0 +1,198 @@
+"""`python -m minigen.gradcheck my_layer.py`: are the derivatives of my ops and Modules right, and if not, why?"""
+
+import argparse
+import difflib
+import importlib.util
+import re
+import sys
+import warnings
+from pathlib import Path
+
+from .. import backend
+from ..backend import BackendError
+from .output import UsageError, can_be_written, write, write_pictures
+
+PROGRAM = "python -m minigen.gradcheck"
+HELP = """\
+Every op and Module that the files define is checked on inputs of many shapes and memory layouts: the first and second
+derivative in float64; then results and gradients in float32; then, where there is a GPU, all of it on the GPU and
+against the CPU. Inputs come from shape annotations (x: "N C H W"), from the file's examples(), a function that returns
+{name: inputs}, or are inferred; see the beginning of minigen/gradcheck/discover.py.
+
+Examples:
+  python -m minigen.gradcheck my_layer.py                     everything in a file
+  python -m minigen.gradcheck my_layer.py --only Swish -v     one of it, at length
+  python -m minigen.gradcheck my_layer.py --html report.html  with pictures of what is wrong
+  python -m minigen.gradcheck minigen                         the engine itself
+
+Exit status: 0 all right; 1 something is wrong; 2 nothing is wrong as far as could be seen, but something could not be
+checked (no inputs that fit, a file that does not import, stopped by Ctrl-C), or the command line is not right. What
+examples() says has no derivative, {name: None}, needs no check.
+"""
+
+
+def main(argv=None):
+    args = parser().parse_args(argv)
+    if hasattr(sys.stdout, "reconfigure"):  # a terminal that knows no Greek must not end the report
+        sys.stdout.reconfigure(errors="replace")
+    if importlib.util.find_spec("hypothesis") is None:
+        _refuse('hypothesis, which draws the shapes, is not installed. Get it by: pip install "minigen[test]"')
+    from .discover import DiscoverError
+
+    try:
+        sys.exit(run(args))
+    except DiscoverError as error:
+        _refuse(re.sub(r"^discover\('(.*?)'\): ", r"\1: ", str(error)))
+    except (BackendError, UsageError) as error:
+        _refuse(error)
+    except KeyboardInterrupt:
+        _refuse("stopped before anything was checked.")
+
+
+def _refuse(sentence):
+    print(f"{PROGRAM}: {sentence}", file=sys.stderr)
+    sys.exit(2)
+
+
+def parser():
+    p = argparse.ArgumentParser(
+        PROGRAM, description=__doc__, epilog=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = p.add_argument
+    add("files", nargs="+", metavar="FILE", help="a Python file, or the name of a module or package")
+    add("--only", action="append", metavar="NAME", help="check only what has this name; may be repeated")
+    add("--draws", type=_whole(1), default=25, help="inputs drawn for each (default: 25)")
+    add("--order", type=int, choices=(1, 2), default=2, help="of the derivatives (default: 2)")
+    add("--seed", type=_whole(0), default=0, help="of the random directions (default: 0)")
+    add("--backend", choices=("auto", "numpy", "cupy"), default="auto", help="auto: also on the GPU, if there is one")
+    add("--png", metavar="FOLDER", help="a picture for each that is wrong: numeric, analytic, error")
+    add("--html", metavar="FILE", help="all of it as one page, with pictures and sources")
+    add("-v", "--verbose", action="store_true", help="also the notes on what is right, and where a check broke down")
+    return p
+
+
+def _whole(least):
+    def convert(text):
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}; got {text!r}.")
+        return int(text)
+
+    return convert
+
+
+def run(args):
+    """Check, print, write; returns the exit status."""
+    from . import table
+    from .page import page
+    from .pictures import picture
+
+    if args.html:
+        can_be_written("--html", Path(args.html))
+    if args.png:
+        can_be_written("--png", Path(args.png), folder=True)
+    backend.use("numpy")
+    gpu = args.backend != "numpy" and _gpu(args.backend)
+    pairs = _targets(args, gpu)
+    verdicts = _judged(pairs, args)
+    missing = len(pairs) - len(verdicts)
+    if args.verbose:
+        for v in verdicts:
+            _tell(v)
+    print(table.table(verdicts, gpu))
+    if args.backend != "numpy" and not gpu:
+        print("(No GPU here: checked on the CPU.)")
+    for v in verdicts:
+        if v.word in ("wrong", "unchecked"):
+            print(f"\n{table.diagnosis(v) if v.wrong else table.reason(v)}")
+    print(f"\n{table.summary(verdicts, missing)}")
+    unchecked = missing or any(v.word == "unchecked" for v in verdicts)
+    nothing = not any(v.word in ("right", "wrong") for v in verdicts)
+    status = 1 if any(v.wrong for v in verdicts) else 2 if unchecked or nothing else 0
+    try:
+        pictures = [picture(v) if v.wrong and (args.png or args.html) else None for v in verdicts]
+        if args.png:
+            write_pictures(Path(args.png), verdicts, pictures)
+        if args.html:
+            write(
+                Path(args.html), page(", ".join(args.files), verdicts, pictures, table.summary(verdicts, missing), gpu)
+            )
+    except OSError as error:
+        print(f"{PROGRAM}: {error.filename} could not be written: {error.strerror}.", file=sys.stderr)
+        return status or 2
+    return status
+
+
+def _gpu(wanted):
+    """Whether there is a GPU. Raises BackendError where one is wanted and there is none."""
+    try:
+        backend.use("cupy")
+    except BackendError:
+        if wanted == "cupy":
+            raise
+        return False
+    finally:
+        backend.use("numpy")
+    return True
+
+
+def _targets(args, gpu):
+    """[(Target, the same on the GPU or None)] of all files, or those of --only."""
+    from .discover import discover
+    from .parity import default
+
+    found = []
+    for file in args.files:
+        targets, twins = discover(file), [None]
+        if gpu:
+            with default("cupy"):
+                twins = discover(file)
+        found += zip(targets, twins if gpu else twins * len(targets))
+    if not args.only:
+        return found
+    names = dict.fromkeys(t.name for t, _ in found)
+    for wanted in args.only:
+        if not any(_is_called(name, wanted) for name in names):
+            close = difflib.get_close_matches(wanted, names, 1)
+            guess = f"Did you mean {close[0]!r}? " if close else ""
+            raise UsageError(f"--only {wanted}: nothing of that name is there. {guess}There are: {', '.join(names)}.")
+    return [pair for pair in found if any(_is_called(pair[0].name, wanted) for wanted in args.only)]
+
+
+def _is_called(name, wanted):
+    """`conv2d: grouped` is called so, and conv2d."""
+    return wanted in (name, name.partition(":")[0])
+
+
+def _judged(pairs, args):
+    """The Verdicts; on Ctrl-C those so far. On a terminal a line shows what is being checked."""
+    from tqdm import tqdm
+
+    from .verdict import judge
+
+    verdicts = []
+    line = tqdm(pairs, disable=not sys.stderr.isatty(), leave=False, unit="target", dynamic_ncols=True)
+    with line, warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a NaN is diagnosed, not warned of
+        try:
+            for target, twin in line:
+                line.set_description(target.name)
+                verdicts.append(judge(target, twin, args.draws, args.order, args.seed))
+        except KeyboardInterrupt:
+            line.close()
+            if not verdicts:
+                raise
+    return verdicts
+
+
+def _tell(verdict):
+    """With -v: what the table leaves out."""
+    refused = f", {len(verdict.target.refused)} refused" if verdict.target.refused else ""
+    print(f"{verdict.target.name}: {verdict.target.how or 'no inputs'}; {verdict.draws} cases{refused}")
+    if verdict.word == "right":
+        print(f"    last: {verdict.case}", *verdict.report.notes, sep="\n    ")
+    if verdict.trace:
+        print(verdict.trace)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""The same case in another precision or on another device: results and gradients must agree.
+
+Allowed is a difference of `TOLERANCE` · max(1, the largest element), the cotangents being of size 1. Where float32 is
+involved, ten times what rounding the inputs alone does to the float64 results is allowed besides: that may be much
+where a function magnifies it, such as a norm over two almost equal numbers.
+"""
+
+import contextlib
+import functools
+
+import numpy as np
+
+from .. import backend
+from ..backend import Generator, to_numpy
+from .report import Diagnosis, Report
+from .soundness import pull
+from .subject import Subject, as_found
+from .sweep import sampled, sweep
+
+TOLERANCE = {"float32": 1e-4, "float64": 1e-9}  # float64: the GPU adds up in another order
+PAIRS = 5  # drawn cases that are evaluated on both devices
+FLOAT32_ADVICE = "Do not subtract large numbers that are nearly equal, and shift by the maximum before exp."
+GPU_ADVICE = (
+    "Take functions from the arrays' own library, xp = minigen.backend.namespace(x), keep a Module's constants in "
+    "Buffers, and add up repeated indices with add.at, not +=."
+)
+
+
+def same_in_float32(case, seed=0):
+    """The failing Report of a case whose float32 results or gradients are not its float64 ones; None where they are."""
+    exact, low = results(case, "float64", seed), results(case, "float32", seed)
+    text = difference(low, exact, TOLERANCE["float32"], rounding(case, exact, seed), "in float32", "in float64")
+    return text and failure(case, "float32 differs", text, FLOAT32_ADVICE)
+
+
+def same_on_the_gpu(target, twin, draws=5, order=2, seed=0):
+    """(case, failing Report or None): gradcheck of `twin` on the GPU, then its results against those of `target`.
+
+    twin: the Target as discovered with the GPU as default device, so that what it draws lies there. What draws random
+    numbers is not compared: each device has its own stream of them.
+    """
+    with default("cupy"):
+        found = sweep(twin.draw, draws, order=order, seed=seed) if twin.draw is not None else None
+        there = sampled(twin.draw, PAIRS) if found else []
+    if found is None or found.case is None:
+        reason = twin.problem or (twin.refused or ["every draw was refused"])[-1]
+        return None, failure(None, "GPU fails", f"{target.name} does not run on the GPU: {reason}", GPU_ADVICE)
+    if not found:
+        return found.case, found.report
+    for host, device in zip(sampled(target.draw, PAIRS), there):
+        text = not draws_random_numbers(host) and _devices_differ(host, device, seed)
+        if text:
+            return host, failure(host, "GPU differs", text, GPU_ADVICE)
+    return found.case, None
+
+
+def _devices_differ(host, device, seed):
+    """A sentence about the first difference between two cases that were drawn alike, or None."""
+    if hasattr(host.f, "state_dict"):
+        device.f.load_state_dict(host.f.state_dict())
+    exact = results(host, "float64", seed)
+    for dtype, spread in (("float64", {}), ("float32", rounding(host, exact, seed))):
+        here = exact if dtype == "float64" else results(host, dtype, seed)
+        with default("cupy"):
+            there = results(device, dtype, seed)
+        text = difference(there, here, TOLERANCE[dtype], spread, f"on the GPU ({dtype})", "on the CPU")
+        if text:
+            return text
+    return None
+
+
+@contextlib.contextmanager
+def default(name):
+    """Inside, new arrays are made by the library `name`."""
+    before = backend.default().__name__
+    backend.use(name)
+    try:
+        yield
+    finally:
+        backend.use(before)
+
+
+def draws_random_numbers(case):
+    """Whether a case holds a Generator, as dropout does."""
+    options = case.f.keywords.values() if isinstance(case.f, functools.partial) else ()
+    own = case.f.named_generators() if hasattr(case.f, "named_generators") else ()
+    return bool(own) or any(isinstance(v, Generator) for v in (*case.inputs, *options))
+
+
+def results(case, dtype, seed=0, rounded=None):
+    """{"the result", "the gradient of x", ...: float64 array on the host} of a case, computed in `dtype`.
+
+    rounded: the dtype to which the inputs are rounded before that.
+    """
+    rng = np.random.default_rng(seed)
+    with np.errstate(all="ignore"), as_found(case.f) as put_back:
+        subject = Subject(case.f, case.inputs, put_back)
+        leaves, outputs = subject([x.astype(rounded or dtype).astype(dtype) for x in subject.point])
+        cotangents = [backend.asarray(rng.standard_normal(y.shape).astype(y.dtype)) for y in outputs]
+        live = [(y, v) for y, v in zip(outputs, cotangents) if y.node is not None]
+        gradients = pull([y for y, _ in live], leaves, [v for _, v in live])
+        found = {f"result {i}" if len(outputs) > 1 else "the result": y for i, y in enumerate(outputs)}
+        found |= {f"the gradient of {name}": g for name, g in zip(subject.names, gradients) if g is not None}
+        return {name: to_numpy(t.data).astype(np.float64) for name, t in found.items()}
+
+
+def rounding(case, exact, seed=0):
+    """{name: what rounding the inputs to float32 changes in the float64 results `exact`}."""
+    rounded = results(case, "float64", seed, rounded="float32")
+    return {name: float(abs(rounded[name] - exact[name]).max(initial=0)) for name in exact}
+
+
+def difference(got, expected, tolerance, spread, one, other):
+    """A sentence about the first of the results `got` that is not as `expected`, or None.
+
+    one, other: where they were computed, "in float32", "in float64".
+    """
+    for name, y in expected.items():
+        x = got.get(name)
+        if x is None or x.shape != y.shape:
+            return f"{name} {'is missing' if x is None else f'has shape {x.shape}'} {one}; {other} it has {y.shape}."
+        error = abs(x - y)
+        allowed = tolerance * max(1, float(abs(y).max(initial=0))) + 10 * spread.get(name, 0)
+        if not (error <= allowed).all():  # a NaN is not
+            worst = int(np.argmax(np.where(np.isnan(error), np.inf, error)))
+            index = [int(i) for i in np.unravel_index(worst, y.shape)]
+            return (
+                f"{name}{f' at {index}' if index else ''} is {x.flat[worst]:.8g} {one}, {y.flat[worst]:.8g} {other} "
+                f"(allowed difference {allowed:.1e})."
+            )
+    return None
+
+
+def failure(case, kind, text, advice):
+    """A failing Report that no comparison of derivatives led to."""
+    title = "" if case is None else getattr(case.f, "__name__", type(case.f).__name__)
+    return Report(title, "value", False, diagnosis=Diagnosis(kind, text, advice))
