@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from strategies import convolutions
 
 from minigen import ops
 from minigen.autograd import grad, tensor
+from minigen.gradcheck.strategies import convolutions
 from minigen.ops import activations, conv, pooling, shape, stochastic
 
 rng = np.random.default_rng(0)

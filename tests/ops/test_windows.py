@@ -4,10 +4,10 @@ import numpy as np
 import oracles
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from strategies import arrays, convolutions, poolings, transposed_convolutions
 
 from minigen import ops
 from minigen.gradcheck import gradcheck
+from minigen.gradcheck.strategies import arrays, convolutions, images, poolings, transposed_convolutions
 
 many, some = settings(max_examples=120, deadline=None), settings(max_examples=40, deadline=None)
 close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)
@@ -111,7 +111,7 @@ def test_unpooling_puts_back_what_pooling_took(case):
 )
 @many
 def test_interpolate_to_any_size(data, before, after, mode, align_corners):
-    x = data.draw(arrays(1, 2, *before))
+    x = data.draw(arrays((1, 2, *before)))
     options = {"size": after, "mode": mode, "align_corners": align_corners and mode == "bilinear"}
     close(ops.interpolate(x, **options), oracles.interpolate(x, **options))
     assert gradcheck(lambda x: ops.interpolate(x, **options), x)
@@ -120,7 +120,7 @@ def test_interpolate_to_any_size(data, before, after, mode, align_corners):
 @given(st.data(), st.sampled_from(["constant", "reflect", "replicate", "circular"]))
 @many
 def test_pad_on_any_side(data, mode):
-    x = data.draw(arrays(1, 2, data.draw(st.integers(2, 4)), data.draw(st.integers(2, 4))))
+    x = data.draw(images(1, 2, st.integers(2, 4), st.integers(2, 4)))
     low = -1 if mode == "constant" else 0
     most = {"reflect": -1, "circular": 0}.get(mode, 2)
     widths = [data.draw(st.integers(low, n + most)) for n in (x.shape[3], x.shape[3], x.shape[2], x.shape[2])]
