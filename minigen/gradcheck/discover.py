@@ -49,7 +49,7 @@ def discover(path_or_module_name):
     for name, x in defined:
         own = [key for key, (y, _) in examples.items() if x is y]
         targets += [_target(key, x, examples.pop(key)[1]) for key in own]
-        if not own and (not isinstance(x, FunctionType) or annotated_shapes(x)):
+        if not own and _is_to_be_checked(x):
             targets.append(_target(name, x))
     targets += [_target(key, x, value) for key, (x, value) in examples.items()]
     targets += [Target(n, "module", None, how=m) for n, m in loaded.modules.items() if isinstance(m, str)]
@@ -62,18 +62,20 @@ def discover(path_or_module_name):
 
 
 def _definitions(module):
-    """[(name, op, Module class or function)] of what a module defines under a public name, each once."""
+    """[(name, op, class or function)] of what a module defines under a public name, each once."""
     found = {}
     for name, x in vars(module).items() if not isinstance(module, str) else ():
-        if getattr(x, "__module__", None) != module.__name__ or name.startswith("_") or name == "examples":
-            continue
-        if isinstance(x, Op | FunctionType) or (isinstance(x, type) and is_module(x) and not _is_abstract(x)):
+        here = getattr(x, "__module__", None) == module.__name__ and isinstance(x, Op | FunctionType | type)
+        if here and not name.startswith("_") and name != "examples":
             found.setdefault(id(x), (name, x))
     return list(found.values())
 
 
-def _is_abstract(cls):
-    return "NotImplementedError" in getattr(inspect.unwrap(cls.forward), "__code__", cls.forward.__call__).co_names
+def _is_to_be_checked(x):
+    """Whether x is checked though examples() does not name it."""
+    if isinstance(x, type):
+        return is_module(x) and "NotImplementedError" not in inspect.unwrap(x.forward).__code__.co_names
+    return isinstance(x, Op) or bool(annotated_shapes(x))
 
 
 def _examples(loaded, defined):
@@ -105,6 +107,7 @@ def _named(name, loaded, defined, file):
     if isinstance(offered, Op | FunctionType | type):
         return offered
     among = [x for n, x in defined if n == name]
+    among = [x for x in among if isinstance(x, Op) or is_module(x)] or among
     if len(among) == 1:
         return among[0]
     if not loaded.whole:  # it belongs to another part of the package
@@ -114,7 +117,7 @@ def _named(name, loaded, defined, file):
             f"{file.name}, examples(): {name!r} is defined in {' and '.join(x.__module__ for x in among)}. Import "
             f"the one that is meant in {owner.__name__}."
         )
-    names = [n for n, _ in defined]
+    names = [n for n, x in defined if isinstance(x, FunctionType) or _is_to_be_checked(x)]
     close = difflib.get_close_matches(name, names, 1)
     guess = f"Did you mean {close[0]!r}?" if close else f"Defined are: {', '.join(names) or 'none'}."
     raise DiscoverError(f"{file.name}, examples(): {name!r} is not defined. {guess}")

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..autograd import Tensor
 from ..backend import Generator, asarray
 from .strategies import LAYOUTS, st
 from .subject import _argument_names as argument_names
@@ -69,20 +70,24 @@ class Case(NamedTuple):
     f: Callable  # the op, a partial of it with its __name__, or a Module
     inputs: tuple
     options: dict  # for messages
-    layouts: tuple = ()  # of each input: the name of its memory layout, "" for what was handed through
 
     def __str__(self):
         """x (2, 3) channels last, w (3,); axis=1."""
         names = argument_names(self.f, len(self.inputs))
-        given = [f"{n} {_brief(x)} {layout}".strip() for n, x, layout in zip(names, self.inputs, self.layouts)]
+        given = [f"{n} {_brief(x)}" for n, x in zip(names, self.inputs)]
         options = [f"{k}={_brief(v)}" for k, v in self.options.items()]
         return "; ".join(filter(None, (", ".join(given), ", ".join(options)))) or "no inputs"
 
 
 def _brief(x):
+    """(2, 3) channels last; the memory layout is told by the strides, and left out where it is row by row."""
     if not hasattr(x, "shape"):
         return repr(x)
-    return str(tuple(x.shape)) + ("" if x.dtype.kind == "f" else f" {x.dtype}")
+    data = x.data if isinstance(x, Tensor) else x
+    alike, plain = np.empty(x.shape, x.dtype), next(iter(LAYOUTS))
+    strides = getattr(data, "strides", alike.strides)
+    layout = next((name for name, lay_out in LAYOUTS.items() if lay_out(alike).strides == strides), plain)
+    return f"{tuple(x.shape)}{'' if x.dtype.kind == 'f' else f' {x.dtype}'}{'' if layout == plain else ' ' + layout}"
 
 
 class Source(NamedTuple):
@@ -142,14 +147,16 @@ class Recipe:
         """A Case by the choices of `source`. Raises Unfit for an unreadable shape, Refused where making f fails."""
         drawn = lambda v: source.draw(v) if isinstance(v, st.SearchStrategy) else v
         items = [drawn(v) for v in as_tuple(drawn(self.items))]
-        options = {k: drawn(v) for k, v in items.pop().items()} if items and isinstance(items[-1], dict) else {}
+        options = (
+            {k: _placed(drawn(v)) for k, v in items.pop().items()} if items and isinstance(items[-1], dict) else {}
+        )
         f, items = _called(self.of, items)
-        inputs = [self._array(v, source) if isinstance(v, str) else (v, "") for v in items]
+        inputs = tuple(self._array(v, source, i) if isinstance(v, str) else _placed(v) for i, v in enumerate(items))
         if isinstance(self.of, type) and not is_instance(f):
             f = _made(f, source)
         if options or not is_module(f):
             f = self._with(f, options)
-        return Case(f, tuple(x for x, _ in inputs), options, tuple(layout for _, layout in inputs))
+        return Case(f, inputs, options)
 
     def _with(self, f, options):
         """f with its options and the name of the target; an op without options stays an op."""
@@ -162,11 +169,16 @@ class Recipe:
             f.__name__ = self.name
         return f
 
-    def _array(self, shape, source):
+    def _array(self, shape, source, i):
+        """i: the place among the inputs, so that the same seed gives each of them other values: no ties."""
         shape = [a if isinstance(a, int) else source.size(a) for a in read_shape(shape)]
-        layout = source.pick(list(LAYOUTS)) if shape else ""
-        x = values(shape, source.seed(), source.pick([1.0, 0.3, 3.0]), self.domain)
-        return asarray(LAYOUTS[layout](x) if layout else x), layout
+        lay_out = LAYOUTS[source.pick(list(LAYOUTS))]
+        return asarray(lay_out(values(shape, [source.seed(), i], source.pick([1.0, 0.3, 3.0]), self.domain)))
+
+
+def _placed(x):
+    """Arrays of the host are put on the default device."""
+    return asarray(x) if isinstance(x, np.ndarray) else x
 
 
 def is_module(x):

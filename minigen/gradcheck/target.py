@@ -9,6 +9,7 @@ from hypothesis.strategies import SearchStrategy
 from ..autograd import Op
 from .infer import recipe_of
 from .inputs import DOMAINS, Recipe, Refused, Unfit, as_tuple, from_hypothesis, is_module
+from .subject import is_float
 from .sweep import sampled
 from .trial import call, finite
 
@@ -96,25 +97,32 @@ def _in_its_domain(recipe):
     return best, share > 0
 
 
+def _attempt(recipe, draw):
+    """(case, whether its result is finite). Raises Unfit, or Refused where it raises or is the statistic of one number."""
+    case = recipe.case(from_hypothesis(draw))
+    _, outputs = call(recipe.name, case)
+    good = finite(outputs)
+    if not good and any(1 in (x.shape or (1,)) for x in case.inputs if is_float(x)):
+        raise Refused("the result is not finite where an axis has size 1")
+    return case, good
+
+
 @st.composite
 def _attempts(draw, recipe):
     """Whether the result is finite; or the exception."""
     try:
-        _, outputs = call(recipe.name, recipe.case(from_hypothesis(draw)))
+        return _attempt(recipe, draw)[1]
     except (Unfit, Refused) as error:
         return error
-    return finite(outputs)
 
 
 @st.composite
 def _cases(draw, recipe, only_finite, refused):
     try:
-        case = recipe.case(from_hypothesis(draw))
-        _, outputs = call(recipe.name, case)
+        case, good = _attempt(recipe, draw)
+        if only_finite and not good:
+            raise Refused("the result is not finite")
     except Refused as error:
         refused.append(str(error))
-        reject()
-    if only_finite and not finite(outputs):
-        refused.append("the result is not finite")
         reject()
     return case
