@@ -1,17 +1,19 @@
 """The comparison: two functions whose values give the numeric, and whose VJPs the analytic derivative."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from .. import ops
-from ..autograd import grad
+from ..autograd import Tensor, grad
 from ..backend import namespace
 from .report import Element, Report
 from .subject import leaf, random_like, typical_size
 
 STEPS = 1e-4, 1e-5, 1e-6, 1e-7  # a smaller step is tried where a larger one fails: a kink of relu may lie inside it
-ROUNDING = 100 * np.finfo(np.float64).eps  # of one value of f, relative to what was summed up in it
+COARSE_STEPS = 0.1, 0.03, 0.01  # for functions that compute in float32 whatever they are given
+ROUNDING = 100  # machine epsilons, of one value of f, relative to what was summed up in it
 FEW = 48  # elements of an input that are looked at one by one, after bisection
 
 # ------------------------------------------------------------------------------------------------ two functions
@@ -39,6 +41,8 @@ def second_order(subject, weights):
         first, _ = _inner(outputs, cotangents)
         pulled = grad(first, leaves, create_graph=True, allow_unused=True)
         value, size = _inner(*zip(*[(g, w) for g, w in zip(pulled, weights) if g is not None]))
+        if value.node is None:  # the VJPs gave constants; gradcheck says so
+            return value, size, [None] * len(point)
         return value, size, grad(value, leaves + cotangents, allow_unused=True) if differentiate else None
 
     return function
@@ -46,7 +50,7 @@ def second_order(subject, weights):
 
 def _inner(tensors, weights):
     """(Σ ⟨t, w⟩, Σ |t·w|)."""
-    terms = [t * w for t, w in zip(tensors, weights)]
+    terms = [t * (w if isinstance(w, Tensor) else w.astype(t.dtype)) for t, w in zip(tensors, weights)]
     value = ops.sum(terms[0])
     for t in terms[1:]:
         value = value + ops.sum(t)
@@ -56,71 +60,112 @@ def _inner(tensors, weights):
 # ------------------------------------------------------------------------------------------------ the comparison
 
 
-def compare(function, title, what, point, names, rng, steps, tol):
-    """The Report of one derivative: agreement along a random direction, else the worst element of each array."""
-    _, size, gradients = function(point, differentiate=True)
-    reached = [g is not None for g in gradients]
-    gradients = [namespace(x).zeros_like(x) if g is None else g.data for g, x in zip(gradients, point)]
+class Outcome(NamedTuple):
+    """Of one comparison along one direction."""
 
-    def along(directions, steps=steps):
-        """(agree?, numeric, analytic, allowed) for the derivative along `directions` (None: do not move)."""
-        moving = [(g, u) for g, u in zip(gradients, directions) if u is not None]
+    agree: bool
+    numeric: float
+    analytic: float
+    allowed: float
+    doubt: float  # of the numeric value: what rounding and truncation can have done to it
+
+
+class Comparison:
+    """The derivative of one function at one point: along directions, element by element.
+
+    masks: for each array of the point, 0 where it is to be left out (kinks) and 1 elsewhere; None: all of it counts.
+    """
+
+    def __init__(self, function, point, names, rng, steps, tol, low=None):
+        self.function, self.point, self.names, self.rng, self.tol = function, point, names, rng, tol
+        self.steps, self.masks = steps, [None] * len(point)
+        lowered = point if low is None else [x.astype(low) for x in point]
+        _, self.size, gradients = function(lowered, differentiate=True)
+        self.reached = [g is not None for g in gradients]
+        self.gradients = [
+            namespace(x).zeros_like(x) if g is None else g.data.astype(x.dtype) for g, x in zip(gradients, point)
+        ]
+        value = function(point)[0]
+        self.epsilon = float(np.finfo(value.dtype).eps)
+        if self.epsilon > 1e-10:
+            self.steps = COARSE_STEPS
+
+    def report(self, title, what):
+        """The Report: agreement along a random direction, else the worst element of each array."""
+        self.outcome = outcome = self.along([random_like(x, self.rng) for x in self.point])
+        report = Report(title, what, bool(outcome.agree), outcome.numeric, outcome.analytic, outcome.allowed)
+        if not outcome.agree:
+            for i, name in enumerate(self.names):
+                worst = self.worst_element(i)
+                if worst is not None:
+                    report.elements.append(Element(name, *worst, self.reached[i]))
+            report.elements.sort(key=lambda e: -e.error)
+        return report
+
+    def along(self, directions, steps=None):
+        """The Outcome along `directions` (None: do not move), at the first step that agrees, or the best."""
+        directions = [u if u is None or m is None else u * m for u, m in zip(directions, self.masks)]
+        moving = [(g, u) for g, u in zip(self.gradients, directions) if u is not None]
         analytic = float(sum((g * u).sum() for g, u in moving))
         spread = math.sqrt(sum(float(((g * u) ** 2).sum()) for g, u in moving))  # does not cancel
         found = []
-        for h in steps:
-            numeric = _slope(function, point, directions, h)
-            allowed = tol * max(abs(numeric), abs(analytic), spread) + ROUNDING * size / h
-            found.append((abs(numeric - analytic) <= allowed, numeric, analytic, allowed))
-            if found[-1][0]:
+        for h in steps or self.steps:
+            numeric, truncation = self.slope(directions, h)
+            rounding = ROUNDING * self.epsilon * self.size / h
+            allowed = self.tol * max(abs(numeric), abs(analytic), spread) + rounding
+            agree = abs(numeric - analytic) <= allowed
+            found.append(Outcome(agree, numeric, analytic, allowed, rounding + truncation))
+            if agree:
                 break
-        return min(found, key=lambda r: (not r[0], abs(r[1] - r[2])))
+        return min(found, key=lambda r: (not r.agree, abs(r.numeric - r.analytic)))
 
-    agree, numeric, analytic, allowed = along([random_like(x, rng) for x in point])
-    report = Report(title, what, bool(agree), numeric, analytic, allowed)
-    if not agree:
-        search = steps[len(steps) // 2 :][:1]  # one step is enough to look for an element
-        only = lambda i, u: [u if j == i else None for j in range(len(point))]
-        for i, name in enumerate(names):
-            worst = _worst_element(lambda u, i=i: along(only(i, u), search), point[i], rng)
-            if worst is not None:
-                report.elements.append(Element(name, *worst, reached[i]))
-        report.elements.sort(key=lambda e: -e.error)
-    return report
+    def slope(self, directions, h):
+        """(d/dε function(point + ε·directions) at 0, estimate of the truncation error): Richardson's extrapolation.
+
+        Differences of steps h and h/2 have errors of c·h² and c·h²/4: (4·narrow − wide)/3 has none of that order.
+        """
+        wide = (self.value(directions, h) - self.value(directions, -h)) / (2 * h)
+        narrow = (self.value(directions, h / 2) - self.value(directions, -h / 2)) / h
+        return (4 * narrow - wide) / 3, abs(narrow - wide) / 3
+
+    def value(self, directions, step):
+        moved = [x if u is None else x + step * u for x, u in zip(self.point, directions)]
+        return float(self.function(moved)[0])
+
+    def only(self, i, u):
+        """Directions that move array `i` alone."""
+        return [u if j == i else None for j in range(len(self.point))]
+
+    def worst_element(self, i):
+        """(index, numeric, analytic) of an element of array `i` on which the two disagree most, or None.
+
+        Bisection along random directions down to a few, and these one by one.
+        """
+        x, steps = self.point[i], self.steps[len(self.steps) // 2 :][:1]  # one step is enough to look for an element
+        flat, direction, size = np.arange(x.size), random_like(x, self.rng), typical_size(x)
+        along = lambda u: self.along(self.only(i, u), steps)
+
+        def error(places):
+            outcome = along(direction * indicator(places, x))
+            return abs(outcome.numeric - outcome.analytic)
+
+        while len(flat) > FEW:
+            halves = flat[: len(flat) // 2], flat[len(flat) // 2 :]
+            flat = max(halves, key=error)
+        found = [(place, along(indicator([place], x) * size)) for place in flat]
+        wrong = [(place, o.numeric, o.analytic) for place, o in found if not o.agree]
+        if not wrong:
+            return None
+        place, numeric, analytic = max(wrong, key=lambda e: abs(e[1] - e[2]))
+        return index_of(place, x), numeric / size, analytic / size
 
 
-def _slope(function, point, directions, h):
-    """d/dε function(point + ε·directions) at 0."""
-
-    def value(step):
-        moved = [x if u is None else x + step * u for x, u in zip(point, directions)]
-        return float(function(moved)[0])
-
-    wide = (value(h) - value(-h)) / (2 * h)
-    narrow = (value(h / 2) - value(-h / 2)) / h
-    return (4 * narrow - wide) / 3
+def indicator(places, x):
+    """1 at the flat `places` of x, 0 elsewhere."""
+    mask = np.zeros(x.size)
+    mask[places] = 1
+    return namespace(x).asarray(mask.reshape(x.shape))
 
 
-def _worst_element(along, x, rng):
-    """(index, numeric, analytic) of an element of x on which the two disagree, or None: bisection, then one by one."""
-    flat = np.arange(x.size)
-    direction, size = random_like(x, rng), typical_size(x)
-
-    def only(places):
-        mask = np.zeros(x.size, bool)
-        mask[places] = True
-        return namespace(x).asarray(mask.reshape(x.shape))
-
-    def error(places):
-        _, numeric, analytic, _ = along(direction * only(places))
-        return abs(numeric - analytic)
-
-    while len(flat) > FEW:
-        halves = flat[: len(flat) // 2], flat[len(flat) // 2 :]
-        flat = max(halves, key=error)
-    found = [(place, along(only([place]) * size)) for place in flat]
-    wrong = [(place, numeric, analytic) for place, (agree, numeric, analytic, _) in found if not agree]
-    if not wrong:
-        return None
-    place, numeric, analytic = max(wrong, key=lambda e: abs(e[1] - e[2]))
-    return tuple(int(i) for i in np.unravel_index(place, x.shape)), numeric / size, analytic / size
+def index_of(place, x):
+    return tuple(int(i) for i in np.unravel_index(place, x.shape))
