@@ -27,14 +27,14 @@ GPU_ADVICE = (
 
 
 def same_in_float32(case, seed=0):
-    """The failing Report of a case whose float32 results or gradients are not its float64 ones; None where they are."""
+    """A Report: whether the float32 results and gradients of a case are its float64 ones."""
     exact, low = results(case, "float64", seed), results(case, "float32", seed)
     text = difference(low, exact, TOLERANCE["float32"], rounding(case, exact, seed), "in float32", "in float64")
-    return text and failure(case, "float32 differs", text, FLOAT32_ADVICE)
+    return _report(case, "float32 differs", text, FLOAT32_ADVICE)
 
 
 def same_on_the_gpu(target, twin, draws=5, order=2, seed=0):
-    """(case, failing Report or None): gradcheck of `twin` on the GPU, then its results against those of `target`.
+    """(case, Report): gradcheck of `twin` on the GPU, then its results against those of `target`.
 
     twin: the Target as discovered with the GPU as default device, so that what it draws lies there. What draws random
     numbers is not compared: each device has its own stream of them.
@@ -44,14 +44,14 @@ def same_on_the_gpu(target, twin, draws=5, order=2, seed=0):
         there = sampled(twin.draw, PAIRS) if found else []
     if found is None or found.case is None:
         reason = twin.problem or (twin.refused or ["every draw was refused"])[-1]
-        return None, failure(None, "GPU fails", f"{target.name} does not run on the GPU: {reason}", GPU_ADVICE)
+        return None, _report(None, "GPU fails", f"{target.name} does not run on the GPU: {reason}", GPU_ADVICE)
     if not found:
         return found.case, found.report
     for host, device in zip(sampled(target.draw, PAIRS), there):
-        text = not draws_random_numbers(host) and _devices_differ(host, device, seed)
-        if text:
-            return host, failure(host, "GPU differs", text, GPU_ADVICE)
-    return found.case, None
+        text = None if draws_random_numbers(host) else _devices_differ(host, device, seed)
+        if text is not None:
+            return host, _report(host, "GPU differs", text, GPU_ADVICE)
+    return found.case, found.report
 
 
 def _devices_differ(host, device, seed):
@@ -131,7 +131,7 @@ def difference(got, expected, tolerance, spread, one, other):
     return None
 
 
-def failure(case, kind, text, advice):
-    """A failing Report that no comparison of derivatives led to."""
+def _report(case, kind, text, advice):
+    """The Report on values that were compared, not derivatives; `text` is what is wrong, or None."""
     title = "" if case is None else getattr(case.f, "__name__", type(case.f).__name__)
-    return Report(title, "value", False, diagnosis=Diagnosis(kind, text, advice))
+    return Report(title, "value", text is None, diagnosis=text and Diagnosis(kind, text, advice))

@@ -23,8 +23,15 @@ def picture(verdict):
     return error_map(title, *report.maps[name])
 
 
-def error_map(title, numeric, analytic, dpi=110):
-    """PNG bytes: three panels for one input, `numeric`, `analytic` and `error` = analytic − numeric.
+def error_map(title, numeric, analytic):
+    """PNG bytes of `panels`."""
+    out = io.BytesIO()
+    panels(title, numeric, analytic).savefig(out, format="png", dpi=110, metadata={"Software": None})
+    return out.getvalue()
+
+
+def panels(title, numeric, analytic):
+    """A Figure of three panels for one input: `numeric`, `analytic` and the error, analytic − numeric.
 
     numeric, analytic: arrays of one shape, the derivative with respect to that input by either way.
     The first two share a scale centred on 0, the error has its own. The worst element is marked. What is not finite
@@ -44,10 +51,10 @@ def error_map(title, numeric, analytic, dpi=110):
     above = bars or fold.width > 1.6 * fold.height  # panels one above the other, or side by side
     figure = Figure(figsize=_bars_size(error.size) if bars else fold.figure_size(above), layout="constrained")
     figure.suptitle(f"{title}\nworst at {[int(i) for i in at]}: {values}" if at else f"{title}\n{values}", fontsize=11)
-    panels = figure.subplots(*((3, 1) if above else (1, 3)))
+    all_axes = figure.subplots(*((3, 1) if above else (1, 3)))
     common = max(_largest(numeric), _largest(analytic)) or 1.0
     for axes, name, array, scale in zip(
-        panels,
+        all_axes,
         ("numeric", "analytic (VJP)", "error: analytic − numeric"),
         (numeric, analytic, error),
         (common, common, _largest(error) or 1.0),
@@ -58,9 +65,7 @@ def error_map(title, numeric, analytic, dpi=110):
         else:
             image = _image(axes, fold, array, scale, worst)
             figure.colorbar(image, ax=axes, aspect=12 if above else 25, format="%.3g")
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=dpi, metadata={"Software": None})
-    return out.getvalue()
+    return figure
 
 
 class Fold:

@@ -6,7 +6,7 @@ import textwrap
 from .verdict import STAGES
 
 WIDTH = 100
-HOW = "no derivative by design"  # the column of inputs may be cut, but not so that this is
+LEAST = 18  # for the column of inputs, before names are cut
 
 
 def columns(gpu):
@@ -22,10 +22,12 @@ def cells(verdict, gpu):
 
 
 def table(verdicts, gpu=False):
-    """The table, a line for each Verdict. Names are whole; the column of inputs takes what room is left."""
+    """The table, a line for each Verdict. What has no room is cut: where the inputs come from, then names."""
     rows = [columns(gpu), *(cells(v, gpu) for v in verdicts)]
     widths = [max(map(len, column)) for column in zip(*rows)]
-    widths[2] = min(widths[2], max(len(HOW), WIDTH - sum(widths) + widths[2] - 2 * (len(widths) - 1)))
+    room = WIDTH - sum(widths) + widths[0] + widths[2] - 2 * (len(widths) - 1)  # for names and inputs
+    widths[0] = min(widths[0], room - min(widths[2], LEAST))
+    widths[2] = min(widths[2], room - widths[0])
     lines = ["  ".join(_shortened(c, w).ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows]
     return "\n".join([lines[0], "-" * len(max(lines, key=len)), *lines[1:]])
 
@@ -99,5 +101,5 @@ def summary(verdicts, missing=0):
     if unchecked:
         said.append(f"{len(unchecked)} could not be checked.")
     if missing:
-        said.append(f"Stopped: {missing} were not come to.")
+        said.append(f"Stopped: {missing} not come to.")
     return _wrapped(" ".join(said))

@@ -81,8 +81,7 @@ def _judge(verdict, twin, draws, order, seed):
     if not verdict.note("second" if report.what == "second" else "first", case, report):
         return
     low = gradcheck(case.f, *case.inputs, order=1, seed=seed, dtype="float32", raise_on_failure=False)
-    if not verdict.note("float32", case, (same_in_float32(case, seed) if low else None) or low):
+    if not verdict.note("float32", case, same_in_float32(case, seed) if low else low):
         return
     if twin is not None:
-        case, failed = same_on_the_gpu(target, twin, max(1, draws // 5), order, seed)
-        verdict.note("GPU", case, failed or report)
+        verdict.note("GPU", *same_on_the_gpu(target, twin, max(1, draws // 5), order, seed))

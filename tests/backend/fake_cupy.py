@@ -241,7 +241,8 @@ def module(devices=1):
     cupy.asarray = lambda x, dtype=None: (
         ndarray(np.asarray(x._host, dtype)) if isinstance(x, ndarray) else ndarray(np.array(x, dtype))
     )
-    cupy.array = lambda x, dtype=None: ndarray(np.array(x._host if isinstance(x, ndarray) else x, dtype))
+    host = lambda x: x._host if isinstance(x, ndarray) else x
+    cupy.array = lambda x, dtype=None, copy=True: ndarray(np.array(host(x), dtype, copy=copy or None))
     cupy.asnumpy = lambda x: x.get()
     as_strided = lambda x, shape, strides: ndarray(np.lib.stride_tricks.as_strided(x._host, shape, strides))
     cupy.lib = types.SimpleNamespace(stride_tricks=types.SimpleNamespace(as_strided=as_strided))
