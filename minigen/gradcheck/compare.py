@@ -1,5 +1,6 @@
 """The comparison: two functions whose values give the numeric, and whose VJPs the analytic derivative."""
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -117,7 +118,13 @@ class Comparison:
             found.append(Outcome(agree, numeric, analytic, allowed, rounding + truncation))
             if agree:
                 break
-        return min(found, key=lambda r: (not r.agree, abs(r.numeric - r.analytic)))
+        best = min(found, key=lambda r: (not r.agree, abs(r.numeric - r.analytic)))
+        return best._replace(doubt=max(best.doubt, self.unsteadiness(found)))
+
+    @staticmethod
+    def unsteadiness(found):
+        """By how much the numeric values of neighbouring steps differ at most: of a smooth function, hardly."""
+        return max((abs(a.numeric - b.numeric) for a, b in itertools.pairwise(found)), default=0.0)
 
     def slope(self, directions, h):
         """(d/dε function(point + ε·directions) at 0, estimate of the truncation error): Richardson's extrapolation.

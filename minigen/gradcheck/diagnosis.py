@@ -83,12 +83,9 @@ def diagnose(stages, report):
 def find_guilty(stages):
     """(Call, its Stages, its failing Report) of the op that is to blame; None: no op, or the subject is one itself."""
     calls, inner = recorded_calls(stages.subject, stages.cotangents)
-    first, second = [] if isinstance(stages.subject.f, Op) else [(c, 1) for c in calls], []
-    if stages.what == RECORDED:
-        first = [(c, 2) for c, _ in first]
-    if stages.what == "second":
-        first += [(c, 1) for c in inner]
-        second = [] if isinstance(stages.subject.f, Op) else [(c, 2) for c in calls]
+    calls = [] if isinstance(stages.subject.f, Op) else calls
+    first = [(c, 1) for c in (calls if stages.what != "second" else calls + inner)]
+    second = [(c, 2) for c in calls]  # a first derivative may need second ones: of a loss that holds a gradient
     for call, order in first + second:
         its = Stages(call.subject(stages.subject.low), order, tol=stages.tol)
         found = its.run()
@@ -135,7 +132,8 @@ def _diagnosis(stages, report, e):
     if _right_when_contiguous(stages):
         return Diagnosis(
             "memory layout",
-            f"wrong only for the memory layout of these inputs (strides {strides(subject)}): contiguous copies pass.",
+            f"wrong only for this memory layout (strides {strides(subject, stages.cotangents)}): contiguous copies "
+            f"pass.",
             "Use axes, not memory order: no ravel(order='K'), no .reshape of a transposed array in place, no .strides.",
         )
     cut = [] if isinstance(subject.f, Op) else cut_inputs(subject, stages.rng)
@@ -194,14 +192,15 @@ def _second_order(stages, e):
 
 def _right_when_contiguous(stages):
     subject = stages.subject
-    if all(x.flags.c_contiguous for x in subject.point) or stages.what == "second":
+    if all(x.flags.c_contiguous for x in subject.point + stages.cotangents) or stages.what == "second":
         return False
-    point = [x.copy(order="C") for x in subject.point]
-    function = first_order(subject, stages.cotangents, stages.what == RECORDED)
+    point, cotangents = ([x.copy(order="C") for x in xs] for xs in (subject.point, stages.cotangents))
+    function = first_order(subject, cotangents, stages.what == RECORDED)
     rng = np.random.default_rng(0)
     comparison = Comparison(function, point, subject.names, rng, stages.steps, stages.tol, subject.low)
     return comparison.along([random_like(x, rng) for x in point]).agree
 
 
-def strides(subject):
-    return ", ".join(f"{n} {x.strides}" for n, x in zip(subject.names, subject.point) if not x.flags.c_contiguous)
+def strides(subject, cotangents):
+    named = [*zip(subject.names, subject.point), *(("g", v) for v in cotangents)]
+    return ", ".join(f"{name} {x.strides}" for name, x in named if not x.flags.c_contiguous)

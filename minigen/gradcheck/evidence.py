@@ -58,7 +58,7 @@ class Evidence:
         return _largest(a - b) <= max(0.02 * self.mismatch, self.noise * self.scale)
 
     def wrong_entries(self):
-        return abs(self.N - self.A) > max(0.01 * self.mismatch, 3 * self.noise * self.scale)
+        return abs(self.N - self.A) > max(1e-5 * self.mismatch, 3 * self.noise * self.scale)
 
     def wrong(self):
         """(elements of x): where N and A disagree, in any row."""

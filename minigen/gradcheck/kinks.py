@@ -75,13 +75,16 @@ def slopes(comparison, directions):
     """(left, right, kink?, jump?): one-sided differences, which agree ever better where f is smooth."""
     value = lambda step: comparison.value(directions, step)
     centre, gaps, sizes = value(0.0), [], []
-    for h in (STEP, STEP / 10):
+    for h in (STEP, STEP / 10, STEP / 100):
         left, right = (centre - value(-h)) / h, (value(h) - centre) / h
         gaps.append(abs(right - left))
         sizes.append(max(abs(left), abs(right)))
     noise = 100 * comparison.epsilon * max(comparison.size, abs(centre)) / h
-    kink = gaps[1] > noise + 1e-4 * sizes[1] and gaps[1] > 0.5 * gaps[0]
-    return left, right, kink, sizes[1] > noise and sizes[1] > 5 * sizes[0]
+    steady = lambda a, n: (
+        0.8 * n < a[1] / a[0] < 1.25 * n and 0.4 * n < a[2] / a[1] < 1.6 * n if a[0] and a[1] else False
+    )
+    kink = gaps[1] > noise + 1e-4 * sizes[1] and steady(gaps, 1)
+    return left, right, kink, sizes[1] > noise and steady(sizes, 10)
 
 
 def leave_out(comparison, kinks):

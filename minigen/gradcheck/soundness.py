@@ -16,8 +16,11 @@ def sound_outputs(subject):
     """The float outputs at the point, once it is clear that a comparison can mean something."""
     handed = [to_numpy(x) if hasattr(x, "dtype") else None for x in subject.inputs]
     before, originals = [x.copy() for x in subject.point], [None if x is None else x.copy() for x in handed]
-    _, outputs = subject(subject.point)
+    leaves, outputs = subject(subject.point)
     _changed(subject, subject.point, before, "calling it")
+    for name, t, x in zip(subject.names, leaves, subject.point):
+        if t.data is not x:
+            raise _in_place(f"calling it replaced the array of {name}")
     for i, (x, old) in enumerate(zip(handed, originals)):
         if old is not None and not np.array_equal(x, old, equal_nan=x.dtype.kind == "f"):
             raise _in_place(f"calling it changed inputs[{i}]")
@@ -80,7 +83,7 @@ def sound_gradients(subject, cotangents, create_graph):
             )
         finite = namespace(a.data).isfinite(a.data)
         if not finite.all():
-            index = [int(k[0]) for k in np.nonzero(to_numpy(~finite))]
+            index = [int(k) for k in np.argwhere(to_numpy(~finite))[0]]
             raise Fault(
                 "nan",
                 f"the value is finite, but the gradient of {name} is {float(a.data[tuple(index)])} at {index}, "
@@ -121,7 +124,7 @@ def _in_place(text, op=None):
 
 
 def _not_finite(subject, y):
-    index = [int(k[0]) for k in np.nonzero(to_numpy(~namespace(y.data).isfinite(y.data)))]
+    index = [int(k) for k in np.argwhere(to_numpy(~namespace(y.data).isfinite(y.data)))[0]]
     made = f" made by the op {y.node.op}" if y.node is not None and y.node.op is not None else ""
     same = [f"{n} = {float(x[tuple(index)]):.6g}" for n, x in zip(subject.names, subject.point) if x.shape == y.shape]
     where = f" at {index}" + (f", where {', '.join(same)}" if same else "")
