@@ -3,6 +3,7 @@
 import base64
 import inspect
 import platform
+import textwrap
 from html import escape
 
 import numpy as np
@@ -30,7 +31,7 @@ def source(of):
     pieces = []
     for f in (of, *(rule.f for rule in getattr(of, "rules", {}).values())):
         try:
-            text = inspect.cleandoc(inspect.getsource(inspect.unwrap(f)))
+            text = textwrap.dedent(inspect.getsource(inspect.unwrap(f))).strip()
         except (OSError, TypeError):  # made at run time, or by C
             continue
         if not any(text in piece for piece in pieces):
@@ -75,10 +76,11 @@ def page(title, verdicts, pictures, summary, gpu):
 
 
 def _row(i, verdict, gpu):
-    name, *rest, word = map(escape, cells(verdict, gpu))
+    name, kind, how, draws, *states = map(escape, cells(verdict, gpu))
     name = f'<a href="#target-{i}">{name}</a>' if verdict.wrong else name
-    middle = "".join(f"<td>{cell}</td>" for cell in rest)
-    return f'<tr><td>{name}</td>{middle}<td class="{verdict.word.split()[0]}">{word}</td></tr>'
+    plain = "".join(f"<td>{cell}</td>" for cell in (name, kind, how, draws))
+    coloured = "".join(f'<td class="{cell.lower()}">{cell}</td>' for cell in states)
+    return f"<tr>{plain}{coloured}</tr>"
 
 
 def _section(i, verdict, png):

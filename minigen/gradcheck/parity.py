@@ -14,7 +14,7 @@ from .. import backend
 from ..backend import Generator, to_numpy
 from .report import Diagnosis, Report
 from .soundness import pull
-from .subject import Subject, as_found
+from .subject import Subject, as_found, is_float
 from .sweep import sampled, sweep
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}  # float64: the GPU adds up in another order
@@ -24,6 +24,16 @@ GPU_ADVICE = (
     "Take functions from the arrays' own library, xp = minigen.backend.namespace(x), keep a Module's constants in "
     "Buffers, and add up repeated indices with add.at, not +=."
 )
+
+
+def in_float32(case):
+    """The case with the arrays among its options in float32, as who computes in float32 would give them."""
+    if not isinstance(case.f, functools.partial):
+        return case
+    options = {k: v.astype("float32") if is_float(v) else v for k, v in case.f.keywords.items()}
+    f = functools.partial(case.f.func, *case.f.args, **options)
+    f.__name__ = case.f.__name__
+    return case._replace(f=f)
 
 
 def same_in_float32(case, seed=0):
@@ -92,7 +102,7 @@ def results(case, dtype, seed=0, rounded=None):
 
     rounded: the dtype to which the inputs are rounded before that.
     """
-    rng = np.random.default_rng(seed)
+    rng, case = np.random.default_rng(seed), in_float32(case) if dtype == "float32" else case
     with np.errstate(all="ignore"), as_found(case.f) as put_back:
         subject = Subject(case.f, case.inputs, put_back)
         leaves, outputs = subject([x.astype(rounded or dtype).astype(dtype) for x in subject.point])

@@ -4,7 +4,7 @@ import traceback
 from dataclasses import dataclass, field
 
 from . import gradcheck
-from .parity import same_in_float32, same_on_the_gpu
+from .parity import in_float32, same_in_float32, same_on_the_gpu
 from .sweep import sweep
 
 STAGES = ("first", "second", "float32", "GPU")
@@ -80,7 +80,8 @@ def _judge(verdict, twin, draws, order, seed):
         verdict.stages["first"] = "ok"
     if not verdict.note("second" if report.what == "second" else "first", case, report):
         return
-    low = gradcheck(case.f, *case.inputs, order=1, seed=seed, dtype="float32", raise_on_failure=False)
+    f = in_float32(case).f
+    low = gradcheck(f, *case.inputs, order=1, seed=seed, dtype="float32", raise_on_failure=False)
     if not verdict.note("float32", case, same_in_float32(case, seed) if low else low):
         return
     if twin is not None:

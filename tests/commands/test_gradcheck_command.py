@@ -306,7 +306,7 @@ def test_the_page_holds_table_diagnosis_picture_and_source_and_needs_no_network(
     assert all(a.startswith(("data:", "#")) for a in page.addresses)
     for part in ("double_cube (op, my_layer.py:", "constant factor", "1 of 3 is wrong", "has no VJP", "return x**3"):
         assert part in text
-    assert "def _named(g, x):  # a VJP with a name, <b>not bold</b>" in text
+    assert "def _named(g, x):  # a VJP with a name, <b>not bold</b>\n    return g * 6 * x**2" in text
 
 
 def test_a_full_disk_is_a_sentence_after_the_table_and_leaves_the_previous_page(monkeypatch, capsys):
