@@ -181,36 +181,26 @@ class Loss(nn.Module):
         return sum(self.objective.loss(*self.batch, *drawn).values())
 
 
-def shaken(module):
-    """Its biases are no longer 0, where a dead unit would lie on the kink of relu."""
-    rng = Generator(1)
-    for p in module.parameters():
-        p.data = p.data + 0.1 * rng.normal(p.shape)
-    return module
-
-
 def _models():
-    shape, rng = (1, 8, 8), Generator(0)
-    dense, conv = {"hidden": 5, "rng": rng}, {"net": "conv", "width": 2, "rng": rng}
-    x, labels = rng.uniform((3, *shape), np.float64), rng.integers(0, 3, 3)
-    ae = shaken(models.AE(shape, code=2, **dense))
-    unpooling = shaken(models.AE(shape, code=2, upsample="unpool", **conv))
-    vae = shaken(models.VAE(shape, latent=2, **dense))
-    gaussian = shaken(models.VAE(shape, latent=2, likelihood="gaussian", **conv))
-    gan = shaken(models.GAN(shape, latent=3, categories=2, **conv))
-    wgan = shaken(models.WGANGP(shape, latent=3, critic_norm="layer", **conv))
-    classifier = shaken(models.Classifier(shape, width=2, hidden=4, classes=3, rng=rng))
+    shape, rng = (1, 8, 8), Generator(1)
+    x, labels = rng.uniform((3, *shape)), rng.integers(0, 3, 3)
+    dense, conv = {"hidden": 5}, {"net": "conv", "width": 2}
+    ae = lambda **options: models.AE(shape, code=2, **options, rng=Generator(0))
+    vae = lambda **options: models.VAE(shape, latent=2, **options, rng=Generator(0))
+    gan = lambda: models.GAN(shape, latent=3, categories=2, **conv, rng=Generator(0))
+    wgan = lambda: models.WGANGP(shape, latent=3, critic_norm="layer", **conv, rng=Generator(0))
+    classifier = lambda: models.Classifier(shape, width=2, hidden=4, classes=3, rng=Generator(0))
     return {
-        "AE": (ae, "N 1 8 8"),
-        "AE: loss": Loss(ae, "loss", x),
-        "AE: unpool": Loss(unpooling, "loss", x),
-        "PoolingNet": (unpooling.net, "N 1 8 8"),
-        "VAE: loss": Loss(vae, "loss", x),
-        "VAE: gaussian": Loss(gaussian, "loss", x),
-        "GAN: D": Loss(gan, "D", x),
-        "GAN: G": Loss(gan, "G", x),
-        "WGANGP: D": Loss(wgan, "D", x),
-        "WGANGP: G": Loss(wgan, "G", x),
+        "AE": (lambda: ae(**dense), "N 1 8 8"),
+        "AE: loss": lambda: Loss(ae(**dense), "loss", x),
+        "AE: unpool": lambda: Loss(ae(**conv, upsample="unpool"), "loss", x),
+        "PoolingNet": (lambda: ae(**conv, upsample="unpool").net, "2 1 8 8"),
+        "VAE: loss": lambda: Loss(vae(**dense), "loss", x),
+        "VAE: gaussian": lambda: Loss(vae(**conv, likelihood="gaussian"), "loss", x),
+        "GAN: D": lambda: Loss(gan(), "D", x),
+        "GAN: G": lambda: Loss(gan(), "G", x),
+        "WGANGP: D": lambda: Loss(wgan(), "D", x),
+        "WGANGP: G": lambda: Loss(wgan(), "G", x),
         "Classifier": (classifier, "4 1 8 8"),
-        "Classifier: loss": Loss(classifier, "loss", x, labels),
+        "Classifier: loss": lambda: Loss(classifier(), "loss", x, labels),
     }

@@ -21,6 +21,7 @@ from .gradcheck.strategies import (
     images,
     kernels,
     paddings,
+    pairs,
     poolings,
     shapes,
     strides,
@@ -39,6 +40,7 @@ __all__ = [
     "images",
     "kernels",
     "paddings",
+    "pairs",
     "poolings",
     "shapes",
     "strides",
@@ -56,7 +58,7 @@ def check(target, *inputs, draws=25, order=2, **options):
         are read from annotations or inferred.
     draws: how many.  order, options: as in `gradcheck`: seed, tol, dtype.
 
-    Draws are the same in each run and nothing is stored. Raises GradientError with the report of the simplest failing
+    Draws are the same in each run. Raises GradientError with the report of the simplest failing
     case and its inputs; ValueError where nothing can be checked.
 
     >>> from minigen import ops

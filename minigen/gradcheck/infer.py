@@ -24,7 +24,7 @@ ONE = "N C", "N C H W", "N L C", "N", ""  # the fewest axes first: what is meant
 DENSE = ("N C", "O C", "O"), ("N C", "C O", "O")
 CONV = ("N C H W", "O C kh kw", "O"), ("N C H W", "C O kh kw", "O")
 PER_CHANNEL = ("N C H W", "C"), ("N C", "C"), ("N C H W", ""), ("N C", "")
-MATRICES, VECTORS = {"weight", "weights", "w", "W", "kernel"}, {"bias", "b", "gamma", "beta", "scale", "shift"}
+MATRICES, VECTORS = {"weight", "weights", "w", "W", "kernel"}, {"bias", "gamma", "beta", "scale", "shift"}
 SIZE = re.compile("[A-Za-z]|n_.*|num_.*|(.*_)?(channels|features|dim|size|units|width|hidden|groups|heads)")
 
 
@@ -55,7 +55,7 @@ def recipe_of(name, of):
     x = inputs[0].removeprefix("*")
     head = f"def forward(self, {x}" if make else f"def {name}({x}"
     raise Unfit(
-        f"{name}: no usual shape of {x} runs (the first try: {refusals[0].removesuffix('.')}). Annotate the shapes, "
+        f"{name}: no usual shape of {x} runs (the first try: {refusals[0]}). Annotate the shapes, "
         f'{head}: "N C"), or give inputs in examples(): {{"{name}": ("N C", ...)}}.'
     )
 

@@ -147,9 +147,8 @@ class Recipe:
         """A Case by the choices of `source`. Raises Unfit for an unreadable shape, Refused where making f fails."""
         drawn = lambda v: source.draw(v) if isinstance(v, st.SearchStrategy) else v
         items = [drawn(v) for v in as_tuple(drawn(self.items))]
-        options = (
-            {k: _placed(drawn(v)) for k, v in items.pop().items()} if items and isinstance(items[-1], dict) else {}
-        )
+        options = items.pop() if items and isinstance(items[-1], dict) else {}
+        options = {k: _placed(drawn(v)) for k, v in options.items()}
         f, items = _called(self.of, items)
         inputs = tuple(self._array(v, source, i) if isinstance(v, str) else _placed(v) for i, v in enumerate(items))
         if isinstance(self.of, type) and not is_instance(f):
@@ -203,18 +202,25 @@ def _called(of, items):
 
 
 def _made(make, source):
-    """make(sizes by name); `rng` is a seeded Generator, so that weights are the same each time."""
+    """make(sizes by name); `rng` is a seeded Generator, so that weights are the same each time.
+
+    Weights are moved a little: at 1, where those of a norm begin, a VJP that forgets them would be right; a bias of 0
+    may put a unit on the kink of relu.
+    """
     arguments = {n: Generator(0) if n == "rng" else source.size(n) for n in made_of(make)}
     try:
-        return make(**arguments)
+        module = make(**arguments)
     except Exception as error:
         raise Refused(sentence_of(error)) from error
+    for i, (_, p) in enumerate(module.named_parameters()):
+        p.data = p.data + asarray(values(p.shape, [0, i], 0.1)).astype(p.dtype)
+    return module
 
 
 def sentence_of(error):
     """`ValueError: the first line of its message`."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+    text = str(getattr(error, "msg", error)).strip().splitlines()
+    return f"{type(error).__name__}: {text[0].removesuffix('.')}" if text else type(error).__name__
 
 
 def as_tuple(value):

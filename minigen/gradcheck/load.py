@@ -11,6 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
+from .inputs import sentence_of
+
 
 class DiscoverError(ValueError):
     """A file or package as a whole cannot be checked. One sentence: the line, what is wrong, the fix."""
@@ -89,7 +91,7 @@ def _load_module(name, module):
                 modules[info.name] = f"not imported: {error}"
     if callable(getattr(module, "examples", None)):
         return Loaded(name, modules, module, True)
-    package = name
+    package = name if hasattr(module, "__path__") else name.rpartition(".")[0]
     while package:
         if importlib.util.find_spec(package + ".examples"):
             examples = importlib.import_module(package + ".examples")
@@ -118,7 +120,7 @@ def _explained(name, path=None):
         raise
     except (Exception, SystemExit) as error:
         raise DiscoverError(
-            f"discover({name!r}): does not import; {place_of(error, path)}. Mend that first."
+            f"discover({name!r}): does not import; {place_of(error, path)}. Mend that line first."
         ) from error
 
 
@@ -128,9 +130,8 @@ def place_of(error, path=None):
     if isinstance(error, SyntaxError) and error.filename:
         frames.append((error.filename, error.lineno))
     own = [f for f in frames if path and Path(f[0]) == path] or [f for f in frames if "importlib" not in f[0]]
-    text = str(error).strip().splitlines()
-    what = f"{type(error).__name__}: {getattr(error, 'msg', None) or text[0]}" if text else type(error).__name__
-    return f"{Path(own[-1][0]).name}, line {own[-1][1]}: {what.removesuffix('.')}" if own else what
+    what = sentence_of(error)
+    return f"{Path(own[-1][0]).name}, line {own[-1][1]}: {what}" if own else what
 
 
 def _guess(path):

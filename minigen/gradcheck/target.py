@@ -13,7 +13,7 @@ from .subject import is_float
 from .sweep import sampled
 from .trial import call, finite
 
-TRIALS = 10  # draws before the check, to see whether there is anything to check, and in which domain
+TRIALS = 6  # draws before the check, to see whether there is anything to check, and in which domain
 INFER = object()
 
 
@@ -87,7 +87,7 @@ def _in_its_domain(recipe):
         runs = [o for o in outcomes if not isinstance(o, Refused)]
         if not runs:
             raise Unfit(
-                f"{recipe.name}: raises {str(outcomes[-1]).removesuffix('.')} for every input. Is it meant for others? "
+                f"{recipe.name}: raises {outcomes[-1]} for every input. Is it meant for others? "
                 f"Give them in examples()."
             )
         if all(runs):
@@ -98,7 +98,7 @@ def _in_its_domain(recipe):
 
 
 def _attempt(recipe, draw):
-    """(case, whether its result is finite). Raises Unfit, or Refused where it raises or is the statistic of one number."""
+    """(case, whether its result is finite). Raises Unfit; Refused where it raises, or is a variance of one number."""
     case = recipe.case(from_hypothesis(draw))
     _, outputs = call(recipe.name, case)
     good = finite(outputs)
