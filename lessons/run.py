@@ -45,7 +45,16 @@ class Lesson:
         return LessonError(self.path, block.line, text)
 
     def run(self):
-        """Run everything. Raises LessonError."""
+        """Run everything. Raises LessonError. With `update`, all that ran before an error is brought up to date."""
+        try:
+            self.run_blocks()
+            for n in self.exercises():
+                self.try_exercise(n)
+        finally:
+            if self.update:
+                self.path.write_text(self.corrected())
+
+    def run_blocks(self):
         with sandbox() as folder:
             for i, block in enumerate(self.blocks):
                 shown = self.blocks[i + 1] if i + 1 < len(self.blocks) else None
@@ -56,10 +65,6 @@ class Lesson:
                 self.execute(block, folder)
                 if self.printed and (shown is None or shown.language != "output"):
                     raise self.error(block, f"prints {self.printed.strip()!r}, and no output block shows it.")
-        for n in self.exercises():
-            self.try_exercise(n)
-        if self.update:
-            self.path.write_text(self.corrected())
 
     def execute(self, block, folder):
         marks = block.marks

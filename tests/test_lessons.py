@@ -37,16 +37,17 @@ def test_every_link_and_picture_of_a_lesson_leads_somewhere(path):
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
-def inline_mathematics(text):
-    """[(formula, character after it)] outside blocks of code and `code`."""
-    text = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
-    return re.findall(r"\$([^$\n]+)\$(.?)", re.sub(r"`[^`\n]*`", "", text))
+def prose(path):
+    """[line] outside blocks of code, with `code` taken out."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.M | re.S)
+    return re.sub(r"`[^`\n]*`", "", text).splitlines()
 
 
 @pytest.mark.parametrize("path", lessons(), ids=lambda p: p.stem)
 def test_inline_mathematics_holds_nothing_that_markdown_takes_for_its_own(path):
     """`\\,` and `\\{` lose the backslash, `}_` and `*` may begin emphasis, a letter after $ undoes the formula."""
-    found = inline_mathematics(path.read_text())
-    assert [
-        f for f, after in found if re.search(r"\\[^a-zA-Z ]|\}_|\*|<[a-z]|^ | $", f) or re.match(r"\w", after)
-    ] == []
+    lines = prose(path)
+    assert [line for line in lines if line.count("$") % 2] == []
+    found = [m for line in lines for m in re.findall(r"(.?)\$([^$]+)\$(.?)", line)]
+    broken = re.compile(r"\\[^a-zA-Z ]|\}_|\*|<[a-z]|^ | $")
+    assert [f for before, f, after in found if broken.search(f) or re.search(r"\w", before + after)] == []
