@@ -215,7 +215,7 @@ def test_the_message_names_function_derivative_element_and_ratio():
         gradcheck(twice, np.array([[1.0, 2.0]]))
     assert "gradcheck(twice): the first derivative is wrong" in str(caught.value)
     assert re.search(r"x\[0, \d\]: numeric -?\d\.\d+, VJP -?\d\.\d+, ratio VJP/numeric -0\.5\n", str(caught.value))
-    assert "constant factor: the VJP for x gives −1/2" in str(caught.value)
+    assert "constant factor: the VJP for x gives −0.5 = −1/2" in str(caught.value)
     assert caught.value.report.worst.name == "x"
 
 

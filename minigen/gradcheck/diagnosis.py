@@ -1,11 +1,13 @@
 """The diagnosis: after a failure, what is wrong, and in which op."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..autograd import Op
-from . import hypotheses as h
 from .compare import Comparison, first_order
 from .evidence import first_order_evidence, scalar_evidence
+from .hypotheses import FIRST_ORDER, IN_G
 from .locate import cut_inputs, overwritten, recorded_calls
 from .report import Diagnosis
 from .stages import RECORDED, Stages
@@ -43,22 +45,6 @@ KINDS = {
     "unknown": "none of these",
 }
 
-FIRST_ORDER = [
-    h.no_gradient,
-    h.forgotten_cotangent,
-    h.wrong_fast_path,
-    h.constant_factor,
-    h.transposed,
-    h.flipped,
-    h.lost_contributions,
-    h.extra_sum,
-    h.shifted,
-    h.factor_of_an_input,
-    h.missing_term,
-    h.other_input_moved,
-    h.permuted,
-    h.partly_wrong,
-]
 UNKNOWN = Diagnosis(
     "unknown",
     "none of the known mistakes explains the difference.",
@@ -155,13 +141,15 @@ def _diagnosis(stages, report, e):
             f"gives something else.",
             "Compare the formula that Tensors take with the kernel that arrays take.",
         )
-    evidence_of = lambda name: _evidence(stages, stages.comparison.names.index(name))
-    for hypothesis in FIRST_ORDER:
-        finding = hypothesis(e)
-        if finding is None and hypothesis is h.constant_factor:
-            finding = h.swapped_inputs(e, evidence_of)
-        if finding is not None:
-            return Diagnosis(*finding)
+    e.evidence_of = lambda name: _evidence(stages, stages.comparison.names.index(name))
+    return _first_that_fits(FIRST_ORDER, e)
+
+
+def _first_that_fits(hypotheses, e):
+    for hypothesis in hypotheses:
+        found = hypothesis(e)
+        if found is not None:
+            return found
     return UNKNOWN
 
 
@@ -173,13 +161,8 @@ def _second_order(stages, e):
                 "the VJP's result is not connected with g: the graph is cut inside the VJP.",
                 "Do not take .data or .numpy() of g, and use minigen's functions, not NumPy's.",
             )
-        for hypothesis in (h.constant_factor, h.partly_wrong):
-            finding = hypothesis(e)
-            if finding is not None:
-                return Diagnosis(
-                    finding.kind, f"of the derivative of the VJP with respect to g: {finding.text}", finding.advice
-                )
-        return UNKNOWN
+        found = _first_that_fits(IN_G, e)
+        return found if found is UNKNOWN else replace(found, text=f"of the VJP's own derivative in g: {found.text}")
     part = "does not depend on it at all" if not e.A.any() else "depends on it only in part"
     return Diagnosis(
         "constant statistic",

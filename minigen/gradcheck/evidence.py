@@ -35,6 +35,7 @@ class Evidence:
     noise: float = 3e-8  # what the numbers may be wrong by, relative to the largest
     numeric_at: object = None  # {name: array} -> N with these arrays instead
     analytic_of: object = None  # (cotangent, create_graph) -> a row of A
+    evidence_of: object = None  # name -> the Evidence about another array
 
     @property
     def whole(self):

@@ -1,0 +1,57 @@
+"""Right in one part, wrong in another."""
+
+import math
+
+import numpy as np
+
+from ..report import Diagnosis
+from .words import name_of_factor
+
+
+def partly_wrong(e):
+    wrong = e.wrong()
+    count, total = int(wrong.sum()), len(wrong)
+    rows = e.wrong_entries().any(axis=1)
+    if count < total:
+        where = where_wrong(e, wrong)
+        text = f"the VJP for {e.name} is right at {total - count} of {total} elements, and wrong {where}"
+    elif e.jacobian and not rows.all() and len(e.outs) == 1 and e.outs[0].ndim:
+        right = [int(i) for i in np.argwhere(~rows.reshape(e.outs[0].shape))[0]]
+        text = f"the VJP for {e.name} is right for {int((~rows).sum())} of {rows.size} outputs, such as {right}"
+    else:
+        return None
+    N, A = e.N[:, wrong], e.A[:, wrong]
+    c = float((A * N).sum() / (N * N).sum()) if N.any() else math.nan
+    if count < total and e.same(c * N, A):
+        text += f"; there it gives {name_of_factor(c, e) if c else '0'}" + (" times the derivative" if c else "")
+    return Diagnosis(
+        "partly wrong", f"{text}.", "Look at the case that these have in common: a branch, a mask, a border."
+    )
+
+
+def where_wrong(e, wrong):
+    """In words: by the value of x, by an index along an axis, or the first of them."""
+    first = [int(i) for i in np.unravel_index(e.places[np.flatnonzero(wrong)[0]], e.x.shape)]
+    if wrong.sum() == 1:
+        return f"at {first}"
+    x = e.x.reshape(-1)[e.places]
+    for name, q in [(e.name, x), *[(n, o.reshape(-1)[e.places]) for n, o in e.others.items() if o.shape == e.x.shape]]:
+        q = q - x if name != e.name else q
+        label = name if name == e.name else f"{name} − {e.name}"
+        if len(wrong) >= 4 and wrong.any() and not wrong.all():
+            for sign, low, high in (("<", q[wrong], q[~wrong]), (">", q[~wrong], q[wrong])):
+                if low.max() < high.min():
+                    border = 0.0 if low.max() <= 0 <= high.min() else (low.max() + high.min()) / 2
+                    return f"exactly where {label} {sign} {border:.4g}"
+    if e.whole:
+        grid = wrong.reshape(e.x.shape)
+        for axis, n in enumerate(e.x.shape):
+            line = grid.any(axis=tuple(a for a in range(grid.ndim) if a != axis))
+            if not line.all() and grid.sum() == line.sum() * (grid.size // n):
+                many = 2 * line.sum() > n
+                index = ", ".join(map(str, np.flatnonzero(~line if many else line)))
+                return f"{'everywhere but' if many else 'exactly'} at index {index} of axis {axis}"
+        inner = grid[(..., *[slice(1, -1)] * min(2, grid.ndim))]
+        if grid.ndim >= 2 and not inner.any() and inner.size:
+            return "only on the border"
+    return f"at {first} and {int(wrong.sum()) - 1} more"
