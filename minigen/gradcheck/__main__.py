@@ -82,9 +82,7 @@ def _whole(least):
 
 def run(args):
     """Check, print, write; returns the exit status."""
-    from . import table
-    from .page import page
-    from .pictures import picture
+    from .table import summary
 
     if args.html:
         can_be_written("--html", Path(args.html))
@@ -95,31 +93,20 @@ def run(args):
     pairs = _targets(args, gpu)
     verdicts = _judged(pairs, args)
     missing = len(pairs) - len(verdicts)
-    if args.verbose:
-        for v in verdicts:
-            _tell(v)
-    print(table.table(verdicts, gpu))
-    if args.backend != "numpy" and not gpu:
-        print("(No GPU here: checked on the CPU.)")
-    for v in verdicts:
-        if v.word in ("wrong", "unchecked"):
-            print(f"\n{table.diagnosis(v) if v.wrong else table.reason(v)}")
-    print(f"\n{table.summary(verdicts, missing)}")
-    unchecked = missing or any(v.word == "unchecked" for v in verdicts)
-    nothing = not any(v.word in ("right", "wrong") for v in verdicts)
-    status = 1 if any(v.wrong for v in verdicts) else 2 if unchecked or nothing else 0
+    _say(verdicts, gpu, args)
+    print(f"\n{summary(verdicts, missing)}")
+    status = _status(verdicts, missing)
     try:
-        pictures = [picture(v) if v.wrong and (args.png or args.html) else None for v in verdicts]
-        if args.png:
-            write_pictures(Path(args.png), verdicts, pictures)
-        if args.html:
-            write(
-                Path(args.html), page(", ".join(args.files), verdicts, pictures, table.summary(verdicts, missing), gpu)
-            )
+        _write(verdicts, gpu, args, summary(verdicts, missing))
     except OSError as error:
         print(f"{PROGRAM}: {error.filename} could not be written: {error.strerror}.", file=sys.stderr)
         return status or 2
     return status
+
+
+def _status(verdicts, missing):
+    words = {v.word for v in verdicts}
+    return 1 if "wrong" in words else 2 if missing or "unchecked" in words or "right" not in words else 0
 
 
 def _gpu(wanted):
@@ -142,19 +129,21 @@ def _targets(args, gpu):
 
     found = []
     for file in args.files:
-        targets, twins = discover(file), [None]
+        targets = discover(file)
+        twins = [None] * len(targets)
         if gpu:
             with default("cupy"):
                 twins = discover(file)
-        found += zip(targets, twins if gpu else twins * len(targets))
+        found += zip(targets, twins, strict=True)
     if not args.only:
         return found
     names = dict.fromkeys(t.name for t, _ in found)
     for wanted in args.only:
         if not any(_is_called(name, wanted) for name in names):
             close = difflib.get_close_matches(wanted, names, 1)
-            guess = f"Did you mean {close[0]!r}? " if close else ""
-            raise UsageError(f"--only {wanted}: nothing of that name is there. {guess}There are: {', '.join(names)}.")
+            there = f"There are: {', '.join(list(names)[:20])}{', ...' if len(names) > 20 else '.'}"
+            guess = f"Did you mean {close[0]!r}?" if close else there
+            raise UsageError(f"--only {wanted}: nothing of that name is there. {guess}")
     return [pair for pair in found if any(_is_called(pair[0].name, wanted) for wanted in args.only)]
 
 
@@ -184,14 +173,38 @@ def _judged(pairs, args):
     return verdicts
 
 
-def _tell(verdict):
-    """With -v: what the table leaves out."""
-    refused = f", {len(verdict.target.refused)} refused" if verdict.target.refused else ""
-    print(f"{verdict.target.name}: {verdict.target.how or 'no inputs'}; {verdict.draws} cases{refused}")
-    if verdict.word == "right":
-        print(f"    last: {verdict.case}", *verdict.report.notes, sep="\n    ")
-    if verdict.trace:
-        print(verdict.trace)
+def _say(verdicts, gpu, args):
+    """The table, and beneath it what is wrong and what was not checked."""
+    from .table import diagnosis, reason, table
+
+    if args.verbose:
+        for v in verdicts:
+            refused = f", {len(v.target.refused)} refused" if v.target.refused else ""
+            print(f"{v.target.name}: {v.target.how or 'no inputs'}; {v.draws} cases{refused}")
+            if v.word == "right":
+                print(f"    last: {v.case}", *v.report.notes, sep="\n    ")
+            if v.trace:
+                print(v.trace)
+    print(table(verdicts, gpu))
+    if args.backend != "numpy" and not gpu:
+        print("(No GPU here: checked on the CPU.)")
+    for v in verdicts:
+        if v.word in ("wrong", "unchecked"):
+            print(f"\n{diagnosis(v) if v.wrong else reason(v)}")
+
+
+def _write(verdicts, gpu, args, summary):
+    """The files of --png and --html."""
+    if not (args.png or args.html):
+        return
+    from .page import page
+    from .pictures import picture
+
+    pictures = [picture(v) if v.wrong else None for v in verdicts]
+    if args.png:
+        write_pictures(Path(args.png), verdicts, pictures)
+    if args.html:
+        write(Path(args.html), page(", ".join(args.files), verdicts, pictures, summary, gpu))
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def panels(title, numeric, analytic):
     values = f"numeric {numeric.flat[worst]:.5g}, VJP {analytic.flat[worst]:.5g}"
     bars = sum(n > 1 for n in error.shape) < 2
     fold = Fold(error.shape)
-    above = bars or fold.width > 1.6 * fold.height  # panels one above the other, or side by side
+    above = bars or fold.width > 2.2 * fold.height  # panels one above the other, or side by side
     figure = Figure(figsize=_bars_size(error.size) if bars else fold.figure_size(above), layout="constrained")
     figure.suptitle(f"{title}\nworst at {[int(i) for i in at]}: {values}" if at else f"{title}\n{values}", fontsize=11)
     all_axes = figure.subplots(*((3, 1) if above else (1, 3)))
@@ -92,7 +92,7 @@ class Fold:
     def figure_size(self, above):
         """(width, height) in inches of three such planes, `above` one another or side by side."""
         ratio = self.height / self.width
-        return (9.5, 1.3 + 3 * min(0.7 + 7.5 * ratio, 5)) if above else (12.5, 1.3 + min(3.1 * ratio, 9))
+        return (9.5, 1.3 + 3 * (0.7 + 7.5 * ratio)) if above else (12.5, 1.3 + min(3.1 * ratio, 9))
 
     def corner(self, tile):
         """(top, left) of a tile."""
