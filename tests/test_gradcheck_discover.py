@@ -356,12 +356,19 @@ def test_an_optional_input_is_drawn_where_it_has_a_shape(found):
         ),
         (GATE, "Gate(channels), x (N, channels)"),
         ("class F(Module):\n    def forward(self, x):\n        return x.mean(axis=(2, 3))", "x (N, C, H, W)"),
+        ("class F(Dense):\n    def __init__(self):\n        super().__init__(17, 2)", "x (N, 17)"),
+        (
+            "class F(Module):\n    def __init__(self, in1_features: int, in2: int):\n"
+            "        self.weight = Dense(in1_features, in2)\n"
+            "    def forward(self, x, y):\n        return self.weight(x) * y",
+            "F(in1_features, in2), x (N, in1_features), y (N, in2)",
+        ),
         (
             "from minigen.nn import Conv2d\nclass F(Conv2d):\n    pass",
             "F(in_channels, out_channels, kernel_size), x (N, in_channels, H, W)",
         ),
     ],
-    ids=range(11),
+    ids=range(13),
 )
 def test_usual_shapes_are_inferred(found, source, how):
     (target,) = found(source).values()
@@ -474,8 +481,9 @@ def test_an_op_that_writes_into_its_input_still_gets_what_was_drawn(found):
         ),
         (
             "@op(x=lambda g: g)\ndef f(x):\n    return x.reshape(17)",
-            "f: no usual shape of x runs (the first try: ValueError: cannot reshape array of size 6 into shape (17,)). "
-            'Annotate the shapes, def f(x: "N C"), or give inputs in examples(): {"f": ("N C", ...)}.',
+            "f: refuses the usual shapes (x (N, C): ValueError: cannot reshape array of size 6 into shape (17,); "
+            "x (N, C, H, W): ValueError: cannot reshape array of size 120 into shape (17,)). Annotate them, as in "
+            'def f(x: "N C"), or give inputs in examples(): {"f": ("N C", ...)}.',
         ),
         (
             '@op(x=lambda g: g)\ndef f(x: "N C", w):\n    return x',

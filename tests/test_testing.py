@@ -62,6 +62,7 @@ def test_without_inputs_they_are_inferred():
     assert report.subject == "scale"
     assert report.order == 2
     assert check(Gate)
+    assert check(Dense(17, 2))
 
 
 def test_options_come_last_and_may_be_drawn():
@@ -141,7 +142,7 @@ def test_a_function_that_is_not_deterministic_fails_and_is_no_puzzle():
         ),
         (scale, ["N C"], "raises TypeError"),
         (scale, ["N C", "N+C"], 'the shape "N+C": expected names and numbers'),
-        (Dense(17, 2), [], "check(Dense: no usual shape of x runs"),
+        (Dense(17, 2), ["N 3"], "raises ValueError"),
         (lambda x: None, ["N"], "returns None. Does it end without a return?"),
     ],
     ids=range(5),

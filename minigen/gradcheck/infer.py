@@ -30,50 +30,62 @@ SIZE = re.compile("[A-Za-z]|n_.*|num_.*|(.*_)?(channels|features|dim|size|units|
 
 def recipe_of(name, of):
     """(Recipe, how it was found) of an op, a function or a Module class. Raises Unfit where nothing was found."""
-    make = isinstance(of, type)
-    if make:
+    if isinstance(of, type):
         _check_constructor(name, of)
     inputs, optional = _inputs(name, of)
     shapes = annotated_shapes(of)
     if shapes:
         return _annotated(name, of, inputs, optional, shapes), "annotations"
-    sizes = [n for n in made_of(of) if n != "rng"] if make else []
-    refusals, runs = [], []
+    arguments = [n for n in made_of(of) if n != "rng"] if isinstance(of, type) else []
+    sizes = arguments or (_sizes_of_weights(name, of) if is_module(of) else [])
+    refusals, runs = {}, []
     for names in dict.fromkeys([(*inputs, *optional), tuple(inputs)]):
         for items in usual_shapes([n.removeprefix("*") for n in names], sizes):
-            recipe, how = Recipe(name, of, items), _described(of, sizes, names, items)
+            recipe, how = Recipe(name, of, items), _described(of, arguments, names, items)
             try:
                 good = _is_good(recipe)
             except Refused as error:
-                refusals.append(str(error))
+                refusals.setdefault(str(error), how)
             else:
                 runs.append((recipe, f"inferred: {how}"))
                 if good:
                     return runs[-1]
     if runs:
         return runs[0]
-    x = inputs[0].removeprefix("*")
-    head = f"def forward(self, {x}" if make else f"def {name}({x}"
+    tried = "; ".join(f"{how}: {error}" for error, how in list(refusals.items())[:2])
+    x = f"{'self, ' * is_module(of)}{inputs[0].removeprefix('*') if inputs else 'x'}"
     raise Unfit(
-        f"{name}: no usual shape of {x} runs (the first try: {refusals[0]}). Annotate the shapes, "
-        f'{head}: "N C"), or give inputs in examples(): {{"{name}": ("N C", ...)}}.'
+        f"{name}: refuses the usual shapes ({tried}). Annotate them, as in "
+        f'def {"forward" if is_module(of) else name}({x}: "N C"), or give inputs in examples(): '
+        f'{{"{name}": ("N C", ...)}}.'
     )
 
 
+def _sizes_of_weights(name, of):
+    """What the inputs of a Module may have along one axis: the sizes of its weights, those of inputs before outputs."""
+    try:
+        module = Recipe(name, of).case(at_typical_sizes()).f
+    except Refused:  # each try below will say so
+        return []
+    return list(dict.fromkeys(n for _, p in module.named_parameters() for n in p.shape[1::-1]))
+
+
 def usual_shapes(names, sizes=()):
-    """Tuples of shapes for inputs of these names, the most telling first; sizes: the arguments of the constructor."""
+    """Tuples of shapes for inputs of these names, the most telling first; sizes: what a Module is made of, or has."""
     n = len(names)
-    sized = [f"N {s}{rest}" for s in sizes if s not in SMALL for rest in ("", " H W")] + [f"N L {s}" for s in sizes]
-    same = [(shape,) * n for shape in (*sized, *ONE)]
+    sizes = [s for s in sizes if s not in SMALL]
+    same = [(shape,) * n for s in sizes for shape in (f"N {s}", f"N {s} H W", f"N L {s}")]
+    same += [(shape,) * n for shape in ONE]
     if n < 2:
         return same[: None if n else 1]  # without inputs there is one way to call it
+    own = [tuple(f"N {s}" for s in sizes[:n])] * (len(sizes) >= n)
     layers = [shapes[:n] for shapes in DENSE + CONV] * (n < 4)
     channels = [(x, *[v] * (n - 1)) for x, v in PER_CHANNEL]
     if names[1] in MATRICES:
         return layers + channels + same
     if names[1] in VECTORS:
         return channels + layers + same
-    return same + [("N K", "K M")] * (n == 2) + layers + channels
+    return own + same + [("N K", "K M")] * (n == 2) + layers + channels
 
 
 # ------------------------------------------------------------------------------------------------ signatures
