@@ -117,6 +117,13 @@ def quotient(x, y):
     return x / y
 
 
+@exhibit("factor of an input", positive(4, 3), says="√x", at="x")
+@op(x=lambda g, x: g * 0.5 / x)
+def square_root(x):
+    """½ x^(−½) is remembered, the exponent is not."""
+    return np.sqrt(x)
+
+
 # ------------------------------------------------------------------------------------------------ the cotangent
 
 

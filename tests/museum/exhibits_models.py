@@ -6,7 +6,7 @@ from exhibit import exhibit, normal
 from minigen import ops
 from minigen.autograd import Tensor, grad, op, tensor
 from minigen.backend import Generator
-from minigen.nn import Conv2d, Dense, Module, Parameter, Sequential
+from minigen.nn import BatchNorm, Conv2d, Dense, Module, Parameter, Sequential
 
 X, IMAGES = normal(5, 3), normal(3, 1, 6, 6)
 
@@ -180,6 +180,24 @@ def product_of_all(*xs):
 def gate_by_product(x, y):
     """A variadic product: each input receives itself, instead of the others."""
     return ops.tanh(product_of_all(x, y))
+
+
+@op(x=lambda g, x: g * (np.tanh(np.log1p(np.exp(x))) + x / (1 + np.exp(-x))))
+def mish(x):
+    return x * np.tanh(np.log1p(np.exp(x)))
+
+
+@exhibit("unknown", normal(2, 3, 5, 5), op="mish")
+class ResidualBlock(Module):
+    """x·tanh(softplus(x)) without the derivative of the tanh, twice between convolutions and batch norm."""
+
+    def __init__(self):
+        rng = Generator(0)
+        self.first, self.second = Conv2d(3, 3, 3, 1, 1, rng=rng), Conv2d(3, 3, 3, 1, 1, rng=rng)
+        self.norm = BatchNorm(3)
+
+    def forward(self, x):
+        return mish(x + self.second(mish(self.norm(self.first(x)))))
 
 
 @exhibit("unknown", normal(6, 4), normal(4, seed=1), normal(4, seed=2), at="weight")

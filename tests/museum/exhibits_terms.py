@@ -1,7 +1,7 @@
 """A term is missing, a region is wrong, a point has no derivative, or no number can be trusted."""
 
 import numpy as np
-from exhibit import exhibit, normal
+from exhibit import exhibit, normal, positive
 
 from minigen import ops
 from minigen.autograd import op
@@ -72,6 +72,27 @@ def unit_length(x):
     return x / np.sqrt((x * x).sum(axis=1, keepdims=True))
 
 
+def _length(x):
+    return np.sqrt((x * x).sum(axis=1, keepdims=True))
+
+
+@exhibit("missing term", X, normal(4, 5, seed=1), says="y", at="y")
+@op(
+    x=lambda g, x, y, out: g[:, None] * (y / _length(y) - out[:, None] * x / _length(x)) / _length(x),
+    y=lambda g, x, y: g[:, None] * x / _length(x) / _length(y),
+)
+def cosine_similarity(x, y):
+    """Both lengths depend on their vectors; one of them was done, the other left for later."""
+    return (x * y).sum(axis=1) / (_length(x) * _length(y))[:, 0]
+
+
+@exhibit("missing term or unknown", X, normal(4, 5, seed=1), at="logvar")
+@op(mu=lambda g, mu: g * mu, logvar=lambda g, logvar: g * 0.5 * np.exp(logvar))
+def gaussian_kl(mu, logvar):
+    """½(μ² + σ² − ln σ² − 1): the −½ that −½ ln σ² brings is lost, and σ is drawn to 0."""
+    return 0.5 * (mu * mu + np.exp(logvar) - logvar - 1)
+
+
 # ------------------------------------------------------------------------------------------------ a wrong region
 
 
@@ -136,6 +157,12 @@ def entropy(p):
     return -(p * p.log()).sum()
 
 
+@exhibit("nan", np.array([0.5, -0.5, 2.0]))
+def root_behind_where(x):
+    """where() chooses 0 for negative x; the root below it has been taken all the same."""
+    return ops.where(x > 0, x.sqrt(), 0.0)
+
+
 @exhibit("nan", np.array([0.5, 40.0, -1.0]))
 def loss_of_certain_discriminator(logit):
     """ln(1 − σ(x)) written as it stands in the paper: at x = 40, σ(x) is 1."""
@@ -164,6 +191,12 @@ def square_in_half_precision(x):
 def one_minus_cosine(x):
     """(1 − cos x)/x² near 0: the digits cancel, and a difference sees the rest."""
     return (1 - np.cos(x)) / x**2
+
+
+@exhibit("out of precision", np.concatenate([1e-6 * positive(5), 1e3 * positive(5, seed=1)]))
+def roots_of_unlike_sizes(x):
+    """√x is right, but a step that the large elements can feel takes the small ones below 0."""
+    return x.sqrt()
 
 
 # ------------------------------------------------------------------------------------------------ none of these

@@ -117,6 +117,18 @@ def inputs_of_unlike_size(x, y):
     return ops.tanh(x) * y
 
 
+@innocent(np.concatenate([1e-3 * positive(10), 1e2 * positive(10, seed=1)]))
+def logarithms_of_unlike_sizes(x):
+    """The usual steps would take the small elements below 0."""
+    return ops.log(x)
+
+
+@innocent(X)
+def many_waves(x):
+    """sin(100·x): every step of a hundredth goes round a sixth of the circle."""
+    return ops.sin(100.0 * x)
+
+
 @innocent(np.array(0.3))
 def a_single_number(x):
     """Of shape ()."""
