@@ -7,6 +7,9 @@ where a function magnifies it, such as a norm over two almost equal numbers.
 
 import contextlib
 import functools
+import inspect
+import itertools
+from types import FunctionType
 
 import numpy as np
 
@@ -67,7 +70,8 @@ def same_on_the_gpu(target, twin, draws=5, order=2, seed=0):
 def _devices_differ(host, device, seed):
     """A sentence about the first difference between two cases that were drawn alike, or None."""
     if hasattr(host.f, "state_dict"):
-        device.f.load_state_dict(host.f.state_dict())
+        with default("cupy"):
+            device.f.load_state_dict(host.f.state_dict())
     exact = results(host, "float64", seed)
     for dtype, spread in (("float64", {}), ("float32", rounding(host, exact, seed))):
         here = exact if dtype == "float64" else results(host, dtype, seed)
@@ -91,10 +95,28 @@ def default(name):
 
 
 def draws_random_numbers(case):
-    """Whether a case holds a Generator, as dropout does."""
-    options = case.f.keywords.values() if isinstance(case.f, functools.partial) else ()
+    """Whether a case holds a Generator, as dropout does: a Module, the options, or a function that names it."""
     own = case.f.named_generators() if hasattr(case.f, "named_generators") else ()
-    return bool(own) or any(isinstance(v, Generator) for v in (*case.inputs, *options))
+    return bool(own) or any(v == "Generator" or v is Generator or isinstance(v, Generator) for v in held(case))
+
+
+def holds_float64(case):
+    """Whether a case is a function with float64 arrays of its own, which cannot be had in float32."""
+    return any(is_float(v) and v.dtype == np.float64 for v in held(case))
+
+
+def held(case):
+    """What a case's function has besides its inputs: options, and what a plain function finds outside of itself.
+
+    Of collections also the members; of attributes (`mg.Generator`) the names.
+    """
+    bound = isinstance(case.f, functools.partial)
+    f, found = (case.f.func, [*case.f.keywords.values()]) if bound else (case.f, [])
+    if isinstance(f, FunctionType):
+        named = inspect.getclosurevars(f)
+        found += [*named.nonlocals.values(), *named.globals.values(), *named.unbound]
+    members = [v.values() if isinstance(v, dict) else v for v in found if isinstance(v, dict | list | tuple)]
+    return [*found, *itertools.chain(*members)]
 
 
 def results(case, dtype, seed=0, rounded=None):

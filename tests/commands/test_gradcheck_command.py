@@ -11,8 +11,12 @@ import time
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_cases import complaint, files_in
+
+from minigen.gradcheck.inputs import Case
+from minigen.gradcheck.parity import draws_random_numbers
 
 command = importlib.import_module("minigen.gradcheck.__main__")
 ROOT = Path(__file__).parents[2]
@@ -119,6 +123,17 @@ def test_a_constant_that_makes_float64_of_float32_is_found(capsys):
     assert "twice (op, my_layer.py:13): wrong dtype" in said
 
 
+def test_float64_arrays_that_only_examples_hold_are_no_fault(capsys):
+    function = "\ndef weighted(x, w):\n    return mg.sum(x * w)\n"
+    examples = """
+def examples():
+    weights = np.ones(3)
+    return {"weighted": (lambda x: weighted(x, mg.asarray(weights)), "N 3")}
+"""
+    assert check(layer("import numpy as np\n", RIGHT, function, examples)) == 0
+    assert lines_of(capsys.readouterr().out)["weighted"][-2:] == ["ok", "right"]
+
+
 def test_what_cannot_be_checked_is_listed_with_its_reason_and_ends_with_2(capsys):
     assert check(layer(RIGHT, WITHOUT_VJP)) == 2
     said = capsys.readouterr().out
@@ -209,6 +224,11 @@ def twice(x: "N C"):
 """
 
 
+def case(source):
+    exec(source, names := {})
+    return Case(names["f"], (np.ones(3),), {})
+
+
 def on_the_gpu(*argv):
     with pytest.raises(SystemExit) as caught:
         command.main(["--draws", "5", "--backend", "cupy", *argv])
@@ -235,6 +255,33 @@ def test_what_gives_something_else_on_the_gpu_is_wrong(fake_cupy, capsys):
     said = capsys.readouterr().out
     assert "twice (op, my_layer.py:15): GPU differs" in said
     assert re.search(r"the result at \[.*\] is .* on the GPU \(float64\), .* on the CPU", " ".join(said.split()))
+
+
+@pytest.mark.parametrize(
+    "drops",
+    [
+        "lambda x: mg.dropout(x, 0.5, rng=mg.Generator(0))",
+        "(lambda rng: lambda x: mg.dropout(x, 0.5, rng=rng))(mg.Generator(0))",
+        "nn.Dropout(0.5, rng=mg.Generator(0))",
+    ],
+)
+def test_random_numbers_are_not_compared_between_devices(drops):
+    draws = case(f"import minigen as mg\nfrom minigen import nn\nf = {drops}")
+    assert draws_random_numbers(draws)
+    assert not draws_random_numbers(case("f = lambda x: x"))
+
+
+def test_the_weights_on_the_gpu_are_those_of_the_cpu(fake_cupy, capsys):
+    scale = """
+class Scale(nn.Module):
+    def __init__(self):
+        self.weight = nn.Parameter(mg.asarray(np.random.normal(size=3)))
+
+    def forward(self, x: "N 3"):
+        return x * self.weight
+"""
+    assert on_the_gpu(layer("import numpy as np\n", RIGHT, scale)) == 0
+    assert lines_of(capsys.readouterr().out)["Scale"][-2:] == ["ok", "right"]
 
 
 def test_afterwards_new_arrays_lie_where_they_lay_before(fake_cupy):
