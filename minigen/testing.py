@@ -65,6 +65,7 @@ def check(target, *inputs, draws=25, order=2, **options):
     >>> bool(check(ops.tanh, "N C"))
     True
     """
+    __tracebackhide__ = True  # pytest shows the line that called, and the report
     name = getattr(target, "__name__", type(target).__name__)
     found = make_target(name, target, inputs or INFER)
     if found.draw is None:

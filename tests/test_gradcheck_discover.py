@@ -7,7 +7,8 @@ import pytest
 
 from minigen.gradcheck import gradcheck
 from minigen.gradcheck.discover import DiscoverError, discover
-from minigen.gradcheck.inputs import LAYOUTS, read_shape, values
+from minigen.gradcheck.shapes import read_shape, values
+from minigen.gradcheck.strategies import LAYOUTS
 from minigen.gradcheck.sweep import sampled, sweep
 
 HEAD = """

@@ -17,7 +17,8 @@ import re
 import typing
 
 from ..autograd import Op, grad
-from .inputs import DOMAINS, SMALL, Recipe, Refused, Unfit, at_typical_sizes, is_module, made_of
+from .inputs import Recipe, Refused, is_module, made_of
+from .shapes import DOMAINS, SMALL, Unfit, at_typical_sizes
 from .trial import call, finite, raw
 
 ONE = "N C", "N C H W", "N L C", "N", ""  # the fewest axes first: what is meant for more raises an exception

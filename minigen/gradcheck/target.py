@@ -8,7 +8,8 @@ from hypothesis.strategies import SearchStrategy
 
 from ..autograd import Op
 from .infer import recipe_of
-from .inputs import DOMAINS, Recipe, Refused, Unfit, as_tuple, from_hypothesis, is_module
+from .inputs import Recipe, Refused, as_tuple, is_module
+from .shapes import DOMAINS, Unfit, from_hypothesis
 from .subject import is_float
 from .sweep import sampled
 from .trial import call, finite

@@ -4,7 +4,8 @@ import warnings
 
 from ..autograd import Tensor
 from ..backend import namespace
-from .inputs import Refused, Unfit, sentence_of
+from .inputs import Refused, sentence_of
+from .shapes import Unfit
 from .subject import as_found, is_float, leaf
 
 
