@@ -455,6 +455,13 @@ def test_a_terminal_that_knows_ascii_only_gets_the_report_all_the_same():
     assert "frozen_cube" in out
 
 
+def test_a_reader_that_has_seen_enough_causes_no_traceback():
+    process = start(layer(RIGHT, DOUBLED), "--draws", "1", PYTHONUNBUFFERED="1")
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=60) == 2
+
+
 def test_ctrl_c_gives_what_was_found_so_far():
     waits = """
 @mg.op(x=lambda g: g)
