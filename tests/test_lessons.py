@@ -33,7 +33,7 @@ def test_the_index_names_every_lesson_and_no_other():
 
 @pytest.mark.parametrize("path", [*lessons(), LESSONS / "README.md"], ids=lambda p: p.stem)
 def test_every_link_and_picture_of_a_lesson_leads_somewhere(path):
-    links = re.findall(r"\]\(([^)#: ]+)\)", path.read_text())
+    links = re.findall(r"\]\(([^)#: ]+)(?:#[^)]*)?\)", path.read_text())
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 

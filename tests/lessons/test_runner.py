@@ -74,6 +74,13 @@ def test_update_writes_what_is_printed_and_nothing_else(tmp_path):
     Lesson(path).run()
 
 
+def test_update_brings_up_to_date_what_ran_before_an_error(tmp_path):
+    path = planted(tmp_path, "```python\nprint(1)", "```output\n7", "```python\n1 / 0")
+    with pytest.raises(LessonError, match="ZeroDivisionError"):
+        Lesson(path, update=True).run()
+    assert "```output\n1\n```" in path.read_text()
+
+
 # ------------------------------------------------------------------------------------------------ errors
 
 
