@@ -1,14 +1,16 @@
 """Verdicts as one HTML file, which needs no network: table, diagnoses, pictures, and the source that is to blame."""
 
+import ast
 import base64
 import inspect
 import platform
 import textwrap
 from html import escape
+from pathlib import Path
 
 import numpy as np
 
-from .table import cells, columns, findings, headline
+from .table import cells, columns, findings, headline, problem
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
@@ -26,17 +28,21 @@ footer { margin-top: 3rem; color: #555; font-size: 0.85rem; }
 """
 
 
-def source(of):
-    """The source of an op, its VJPs included wherever they stand, of a function or a class; "" where there is none."""
-    pieces = []
-    for f in (of, *(rule.f for rule in getattr(of, "rules", {}).values())):
-        try:
-            text = textwrap.dedent(inspect.getsource(inspect.unwrap(f))).strip()
-        except (OSError, TypeError):  # made at run time, or by C
-            continue
-        if not any(text in piece for piece in pieces):
-            pieces.append(text)
-    return "\n\n".join(pieces)
+def source(target):
+    """The source of a Target: of an op with its VJPs, wherever they stand; "" where it cannot be read."""
+    try:
+        if isinstance(target.of, type):  # inspect finds a class only where its module is still imported
+            text = Path(target.file).read_text(encoding="utf-8")
+            classes = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.ClassDef)]
+            return ast.get_source_segment(text, next(n for n in classes if n.name == target.of.__name__))
+        found = []
+        for f in (target.of, *(rule.f for rule in getattr(target.of, "rules", {}).values())):
+            piece = textwrap.dedent(inspect.getsource(inspect.unwrap(f))).strip()
+            if not any(piece in p for p in found):
+                found.append(piece)
+        return "\n\n\n".join(found)
+    except (OSError, TypeError, StopIteration):  # made at run time, or by C
+        return ""
 
 
 def page(title, verdicts, pictures, summary, gpu):
@@ -45,7 +51,7 @@ def page(title, verdicts, pictures, summary, gpu):
     rows = "\n".join(_row(i, v, gpu) for i, v in enumerate(verdicts))
     sections = [_section(i, v, png) for i, (v, png) in enumerate(zip(verdicts, pictures)) if v.wrong]
     unchecked = "".join(
-        f"<dt>{escape(v.target.name)}</dt><dd>{escape(v.problem)}</dd>" for v in verdicts if v.word == "unchecked"
+        f"<dt>{escape(v.target.name)}</dt><dd>{escape(problem(v))}</dd>" for v in verdicts if v.word == "unchecked"
     )
     if unchecked:
         sections.append(f'<section><h2 class="unchecked">Not checked</h2><dl>{unchecked}</dl></section>')
@@ -89,5 +95,5 @@ def _section(i, verdict, png):
     if png is not None:
         data, name = base64.b64encode(png).decode(), escape(verdict.target.name)
         shown = f'<p><img alt="numeric, analytic and error of {name}" src="data:image/png;base64,{data}"></p>'
-    code = f"<pre><code>{escape(text)}</code></pre>" if (text := source(verdict.target.of)) else ""
+    code = f"<pre><code>{escape(text)}</code></pre>" if (text := source(verdict.target)) else ""
     return f'<section id="target-{i}"><h2>{escape(headline(verdict))}</h2><dl>{items}</dl>{shown}{code}</section>'

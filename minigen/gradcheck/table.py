@@ -83,10 +83,13 @@ def _wrapped(text, first="", rest="    "):
 
 
 def reason(verdict):
-    """Why a target was not checked."""
-    name = verdict.target.name
-    problem = verdict.problem.removeprefix(f"{name.partition(':')[0]}: ")
-    return _wrapped(f"{name}: {problem}")
+    """The paragraph about a target that was not checked."""
+    return _wrapped(f"{verdict.target.name}: {problem(verdict)}")
+
+
+def problem(verdict):
+    """Why a target was not checked, without its name."""
+    return verdict.problem.removeprefix(verdict.target.name.partition(":")[0] + ": ")
 
 
 def summary(verdicts, missing=0):

@@ -356,6 +356,12 @@ def test_the_page_holds_table_diagnosis_picture_and_source_and_needs_no_network(
     assert "def _named(g, x):  # a VJP with a name, <b>not bold</b>\n    return g * 6 * x**2" in text
 
 
+def test_the_page_shows_the_source_of_a_module_too():
+    cut = "class Cut(nn.Module):\n    def forward(self, x: 'N C'):\n        return x - mg.detach(x.mean(axis=0))"
+    assert check(layer(RIGHT, "\n", cut, "\n"), "--html", "report.html") == 1
+    assert cut in "".join(Page(Path("report.html").read_text(encoding="utf-8")).text)
+
+
 def test_a_full_disk_is_a_sentence_after_the_table_and_leaves_the_previous_page(monkeypatch, capsys):
     def full(source, target):
         raise OSError(errno.ENOSPC, "No space left on device")
