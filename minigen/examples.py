@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from . import models, nn, ops
 from .backend import Generator, asarray
-from .gradcheck.strategies import convolutions, poolings, transposed_convolutions
+from .testing import Loss, convolutions, poolings, transposed_convolutions
 
 seeds = st.integers(0, 999)
 
@@ -161,26 +161,6 @@ def _layers():
     }
 
 
-# ------------------------------------------------------------------------------------------------ models
-
-
-class Loss(nn.Module):
-    """One objective of a model on a fixed batch, as a function of the parameters that minimise it."""
-
-    def __init__(self, model, name, *batch):
-        self.model, self.batch = model, batch
-        self.objective = next(o for o in model.objectives() if o.name == name)
-        self.__name__ = f"{type(model).__name__}: {name}"
-
-    def named_parameters(self):
-        trained = {id(p) for p in self.objective.parameters}
-        return [(name, p) for name, p in self.model.named_parameters() if id(p) in trained]
-
-    def forward(self):
-        drawn = self.model.draw(self.batch[0])
-        return sum(self.objective.loss(*self.batch, *drawn).values())
-
-
 def _models():
     shape, rng = (1, 8, 8), Generator(1)
     x, labels = rng.uniform((3, *shape)), rng.integers(0, 3, 3)
@@ -203,4 +183,5 @@ def _models():
         "WGANGP: G": lambda: Loss(wgan(), "G", x),
         "Classifier": (classifier, "4 1 8 8"),
         "Classifier: loss": lambda: Loss(classifier(), "loss", x, labels),
+        "Loss": lambda: Loss(vae(**dense, likelihood="gaussian"), "loss", x),
     }

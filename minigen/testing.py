@@ -8,6 +8,9 @@
     def test_gate():
         check(Gate)                                  # a class: sizes and shapes are inferred, as far as they can be
 
+    def test_my_gan():
+        check(Loss(MyGAN((1, 8, 8)), "D", images))   # a model's loss, in the parameters that it trains
+
 Under pytest it fails with a report of the smallest failing case: what is wrong, where, and what to do. Needs
 Hypothesis: `pip install hypothesis`.
 """
@@ -29,10 +32,12 @@ from .gradcheck.strategies import (
 )
 from .gradcheck.sweep import sweep
 from .gradcheck.target import INFER, make_target
+from .nn import Module
 
 __all__ = [
     "LAYOUTS",
     "GradientError",
+    "Loss",
     "arrays",
     "check",
     "convolutions",
@@ -46,6 +51,32 @@ __all__ = [
     "strides",
     "transposed_convolutions",
 ]
+
+
+class Loss(Module):
+    """One objective of a model on a fixed batch, as a function of the parameters that minimise it.
+
+    name: of the objective: "loss", or "D" or "G" of a GAN.  batch: arrays, as `fit` would hand them to the loss.
+
+    >>> from minigen.models import AE
+    >>> bool(check(Loss(AE((1, 8, 8), hidden=4, rng=Generator(0)), "loss", Generator(1).uniform((2, 1, 8, 8)))))
+    True
+    """
+
+    def __init__(self, model, name, *batch):
+        objectives = {o.name: o for o in model.objectives()}
+        if name not in objectives:
+            raise ValueError(f"Loss: {type(model).__name__} has the objectives {', '.join(objectives)}; got {name!r}.")
+        self.model, self.batch, self.objective = model, batch, objectives[name]
+        self.__name__ = f"{type(model).__name__}: {name}"
+
+    def named_parameters(self):
+        trained = {id(p) for p in self.objective.parameters}
+        return [(name, p) for name, p in self.model.named_parameters() if id(p) in trained]
+
+    def forward(self):
+        drawn = self.model.draw(self.batch[0])
+        return sum(self.objective.loss(*self.batch, *drawn).values())
 
 
 def check(target, *inputs, draws=25, order=2, **options):

@@ -464,7 +464,7 @@ def test_an_op_that_writes_into_its_input_still_gets_what_was_drawn(found):
         ),
         (
             CUBE + 'def examples():\n    return {"cube": "N*C"}',
-            """the shape "N*C": expected names and numbers; got 'N*C'. Write "N C H W" or "N 3".""",
+            """cube: the shape "N*C": expected names and numbers; got 'N*C'. Write "N C H W" or "N 3".""",
         ),
         (
             "class F(Module):\n    def __init__(self, table):\n        self.t = table\n"
@@ -518,6 +518,12 @@ def test_a_module_that_does_not_exist(monkeypatch, tmp_path):
         discover("no_such_thing")
     with pytest.raises(DiscoverError, match=r"discover\('no.such.thing'\): no such file or module\."):
         discover("no.such.thing")
+
+
+def test_a_file_that_is_not_python(tmp_path):
+    (tmp_path / "notes.txt").write_text("cube")
+    with pytest.raises(DiscoverError, match=r"notes\.txt'\): expected a Python file, a folder that is a package, or a"):
+        discover(tmp_path / "notes.txt")
 
 
 def test_a_folder_that_is_no_package(tmp_path):

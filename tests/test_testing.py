@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from minigen import Generator, ops, testing
+from minigen import Generator, models, ops, testing
 from minigen.autograd import op
 from minigen.backend import asarray
 from minigen.nn import Dense, Module, Parameter
-from minigen.testing import GradientError, check
+from minigen.testing import GradientError, Loss, check
 
 
 @op(x=lambda g, w: g * w, w=lambda g, x: g * x)
@@ -63,6 +63,18 @@ def test_without_inputs_they_are_inferred():
     assert report.order == 2
     assert check(Gate)
     assert check(Dense(17, 2))
+
+
+def test_the_loss_of_a_model_is_checked_in_the_parameters_that_it_trains():
+    gan = models.GAN((1, 8, 8), net="dense", hidden=4, latent=2, rng=Generator(0))
+    loss = Loss(gan, "D", Generator(1).uniform((2, 1, 8, 8)))
+    assert check(loss).subject == "GAN: D"
+    assert {name.split(".")[0] for name, _ in loss.named_parameters()} == {"D"}
+
+
+def test_a_loss_of_another_name_is_refused_with_those_there_are():
+    with pytest.raises(ValueError, match=r"^Loss: GAN has the objectives D, G; got 'loss'\.$"):
+        Loss(models.GAN((1, 8, 8), net="dense"), "loss")
 
 
 def test_options_come_last_and_may_be_drawn():

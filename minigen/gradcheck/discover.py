@@ -93,7 +93,7 @@ def _examples(loaded, defined):
         raise DiscoverError(f"{file.name}, examples(): expected {{name: inputs}}; got {type(values).__name__}.")
     found = {}
     for key, value in values.items():
-        x = _named(str(key).partition(":")[0].strip(), loaded, defined, file)
+        x = _named(key.partition(":")[0].strip(), loaded, defined, file)
         if loaded.whole or any(x is y for _, y in defined):
             found[key] = (x, value)
     return found

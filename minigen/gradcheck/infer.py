@@ -106,7 +106,7 @@ def _inputs(name, of):
     several = [f"*{p.name}" for p in parameters if p.kind is p.VAR_POSITIONAL] * 2
     needed = [p.name for p in positional if p.default is p.empty] + several
     optional = [p.name for p in positional if p.default is None] if not several else []
-    if not needed and not isinstance(of, type):
+    if not needed and not is_module(of):
         raise Unfit(f"{name}: takes no input, so that it has no derivative. Make its input an argument.")
     return needed, optional
 

@@ -33,7 +33,7 @@ class Loaded(NamedTuple):
 def load(name):
     """The Loaded of `name`: a path (`layers/my_layer.py`, a package's folder) or a module's dotted name."""
     path = Path(name)
-    if path.suffix == ".py" or path.is_dir():
+    if path.suffix == ".py" or path.exists():
         return _load_path(name, path)
     with on_path(Path.cwd()), _explained(name):
         try:
@@ -49,6 +49,10 @@ def _load_path(name, path):
     if not path.exists():
         raise DiscoverError(f"discover({name!r}): no such file.{_guess(path)}")
     path = path.resolve()
+    if path.is_file() and path.suffix != ".py":
+        raise DiscoverError(
+            f"discover({name!r}): expected a Python file, a folder that is a package, or a module's name."
+        )
     if path.is_dir() and not (path / "__init__.py").exists():
         raise DiscoverError(f"discover({name!r}): a folder without __init__.py is no package. Name one file in it.")
     parts = [] if path.name == "__init__.py" or path.is_dir() else [path.stem]
@@ -81,7 +85,7 @@ def _run(path):
 def _load_module(name, module):
     """A module of a package, or a package with all its public modules, and the nearest examples() above it."""
     modules = {name: module}
-    for info in pkgutil.walk_packages(getattr(module, "__path__", []), name + ".", onerror=lambda _: None):
+    for info in pkgutil.walk_packages(getattr(module, "__path__", []), name + "."):
         if not any(part.startswith("_") for part in info.name.split(".")):
             try:
                 modules[info.name] = importlib.import_module(info.name)

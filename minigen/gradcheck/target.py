@@ -22,10 +22,11 @@ INFER = object()
 class Target:
     """Something to check: an op, a Module class, or a function that examples() names or whose arguments have shapes.
 
-    name: as in the file, or the key in examples(): "conv2d: grouped".  kind: "op", "Module" or "function".
+    name: as in the file, or the key in examples(): "conv2d: grouped".  kind: "op", "Module" or "function"; or
+        "module", for a file of a package that needs a library which is not there, as `how` says.
     of: the Op, class or function itself.  file, line: where it is defined.
     draw: a Hypothesis strategy of Cases; None where there is nothing to draw: then `problem` is one sentence that says
-        why and what to do, or None where examples() says that it has no derivative by design ({name: None}).
+        why and what to do, or None where examples() says that there is no derivative by design ({name: None}).
     how: where the inputs come from: "examples()", "annotations", "inferred: x (N, C, H, W)", "no derivative by design".
     refused: the exceptions, as text, of drawn shapes which the target refused; grows while drawing.
     """
@@ -50,7 +51,7 @@ def make_target(name, of, example=INFER, **where):
     if example is None:
         target.how = "no derivative by design"
         return target
-    title = name.partition(":")[0]
+    title = name.partition(":")[0].strip()
     try:
         if isinstance(of, Op) and not of.rules:
             raise Unfit(
@@ -64,7 +65,7 @@ def make_target(name, of, example=INFER, **where):
             recipe, target.how = Recipe(title, of, items), "examples()"
         target.draw = _cases(*_in_its_domain(recipe), target.refused)
     except Unfit as error:
-        target.problem = str(error)
+        target.problem = str(error) if str(error).startswith(title) else f"{title}: {error}"
     return target
 
 
@@ -88,8 +89,7 @@ def _in_its_domain(recipe):
         runs = [o for o in outcomes if not isinstance(o, Refused)]
         if not runs:
             raise Unfit(
-                f"{recipe.name}: raises {outcomes[-1]} for every input. Is it meant for others? "
-                f"Give them in examples()."
+                f"{recipe.name}: raises {outcomes[0]} for every input. Is it meant for others? Give them in examples()."
             )
         if all(runs):
             return tried, False
