@@ -50,6 +50,6 @@ def test_only_what_returns_integers_or_has_no_gradient_is_left_out_by_design(eng
 
 
 def test_the_engine_is_right(engine):
-    """Three draws of each; `python -m minigen.gradcheck minigen` draws more."""
-    wrong = [str(s.report) for t in engine if t.draw is not None and not (s := sweep(t.draw, 3))]
+    """Two draws of each; `python -m minigen.gradcheck minigen` draws more."""
+    wrong = [str(s.report) for t in engine if t.draw is not None and not (s := sweep(t.draw, 2))]
     assert wrong == []

@@ -124,6 +124,21 @@ def test_anything_with_forward_and_named_parameters_is_a_module(found):
     assert sweep(targets["Duck"].draw, 5)
 
 
+def test_modules_of_pytorch_have_these_names_too_and_are_not_ours(found):
+    targets = found(
+        CUBE,
+        """
+        class Foreign(Module):
+            __module__ = "torch.nn.modules"
+
+        class Theirs(Foreign):
+            def forward(self, x):
+                return x
+        """,
+    )
+    assert list(targets) == ["cube"]
+
+
 def test_a_function_is_a_target_where_it_has_shapes_or_an_example(found):
     targets = found("""
         def annotated(x: "N C"):
@@ -432,6 +447,17 @@ def test_shapes_that_the_target_refuses_are_counted(found):
     assert sweep(targets["even"].draw, 10)
     assert set(targets["even"].refused) == {"ValueError: the channels must be even"}
     assert all(s[1] % 2 == 0 for (s,) in shapes(targets["even"]))
+
+
+def test_a_target_that_takes_few_of_the_drawn_shapes_is_checked_on_these(found):
+    targets = found("""
+        def shuffle(x: "N C H W"):
+            n, c, h, w = x.shape
+            x = x.reshape(n, c // 4, 2, 2, h, w).transpose(0, 1, 4, 2, 5, 3)
+            return x.reshape(n, c // 4, 2 * h, 2 * w)
+    """)
+    assert sweep(targets["shuffle"].draw, 5)
+    assert {s[1] for (s,) in shapes(targets["shuffle"])} == {4}
 
 
 def test_an_op_that_writes_into_its_input_still_gets_what_was_drawn(found):
