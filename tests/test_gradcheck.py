@@ -232,8 +232,8 @@ def test_the_message_names_function_derivative_element_and_ratio():
         ),
         (cube, [3], "got int. Integers have no derivative"),
         (lambda: None, [], "expected at least one Tensor or array of floats among the inputs; got none."),
-        (lambda x: None, [X], "as the result; got none. Is a `return` missing?"),
-        (lambda x: ops.argmax(x), [X], "as the result; got none."),
+        (lambda x: None, [X], "as the result; got None. Is a `return` missing?"),
+        (lambda x: ops.argmax(x), [X], "as the result; got a Tensor of int64."),
     ],
 )
 def test_a_call_with_nothing_to_check_is_an_error_of_one_sentence(f, inputs, message):

@@ -58,7 +58,7 @@ def gradcheck(f, *inputs, order=2, seed=0, eps=None, tol=None, dtype="float64", 
     if not callable(f):
         raise ValueError(f"gradcheck: expected a function, op or Module first; got {type(f).__name__}.")
     low, default = PRECISIONS[dtype]
-    with as_found(f) as put_back:
+    with as_found(f) as put_back, np.errstate(all="ignore"):  # what is not finite is told, and by name
         subject = Subject(f, inputs, put_back, low)
         stages = Stages(subject, order, seed, STEPS if eps is None else (eps,), default if tol is None else tol)
         report = stages.run()

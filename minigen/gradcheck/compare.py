@@ -68,18 +68,20 @@ class Outcome(NamedTuple):
     numeric: float
     analytic: float
     allowed: float
-    doubt: float  # of the numeric value: what rounding and truncation can have done to it
+    doubt: float  # of the numeric value: what rounding and truncation can have done to it, and how much steps differ
 
 
 class Comparison:
     """The derivative of one function at one point: along directions, element by element.
 
     masks: for each array of the point, 0 where it is to be left out (kinks) and 1 elsewhere; None: all of it counts.
+    scales: for each array, the size of a step of 1: that of the array, or, where such steps lead out of the domain of
+        the function (a logarithm of inputs of very unlike sizes), that of each element.
     """
 
     def __init__(self, function, point, names, rng, steps, tol, low=None):
         self.function, self.point, self.names, self.rng, self.tol = function, point, names, rng, tol
-        self.steps, self.masks = steps, [None] * len(point)
+        self.steps, self.masks, self.scales = steps, [None] * len(point), [typical_size(x) for x in point]
         lowered = point if low is None else [x.astype(low) for x in point]
         _, self.size, gradients = function(lowered, differentiate=True)
         self.reached = [g is not None for g in gradients]
@@ -93,7 +95,10 @@ class Comparison:
 
     def report(self, title, what):
         """The Report: agreement along a random direction, else the worst element of each array."""
-        self.outcome = outcome = self.along([random_like(x, self.rng) for x in self.point])
+        self.outcome = outcome = self.along(self.random_directions())
+        if not math.isfinite(outcome.numeric):
+            self.scales = [abs(x) + typical_size(x) * (x == 0) for x in self.point]
+            self.outcome = outcome = self.along(self.random_directions())
         report = Report(title, what, bool(outcome.agree), outcome.numeric, outcome.analytic, outcome.allowed)
         if not outcome.agree:
             for i, name in enumerate(self.names):
@@ -102,6 +107,14 @@ class Comparison:
                     report.elements.append(Element(name, *worst, self.reached[i]))
             report.elements.sort(key=lambda e: -e.error)
         return report
+
+    def random_directions(self):
+        return [random_like(x, self.rng, scale) for x, scale in zip(self.point, self.scales)]
+
+    def unit(self, i, place):
+        """(the direction that moves one element of array `i` by its scale, that scale)."""
+        direction = indicator([place], self.point[i]) * self.scales[i]
+        return direction, float(abs(direction).sum())
 
     def along(self, directions, steps=None):
         """The Outcome along `directions` (None: do not move), at the first step that agrees, or the best."""
@@ -119,12 +132,12 @@ class Comparison:
             if agree:
                 break
         best = min(found, key=lambda r: (not r.agree, abs(r.numeric - r.analytic)))
-        return best._replace(doubt=max(best.doubt, self.unsteadiness(found)))
-
-    @staticmethod
-    def unsteadiness(found):
-        """By how much the numeric values of neighbouring steps differ at most: of a smooth function, hardly."""
-        return max((abs(a.numeric - b.numeric) for a, b in itertools.pairwise(found)), default=0.0)
+        gaps = [abs(a.numeric - b.numeric) for a, b in itertools.pairwise(found)]
+        if gaps and min(gaps) > max(
+            rounding, 0.1 * max(abs(o.numeric) for o in found)
+        ):  # no two steps agree: there is nothing to compare with
+            return best._replace(doubt=math.inf)
+        return best._replace(doubt=max([best.doubt, *gaps]))
 
     def slope(self, directions, h):
         """(d/dε function(point + ε·directions) at 0, estimate of the truncation error): Richardson's extrapolation.
@@ -149,7 +162,7 @@ class Comparison:
         Bisection along random directions down to a few, and these one by one.
         """
         x, steps = self.point[i], self.steps[len(self.steps) // 2 :][:1]  # one step is enough to look for an element
-        flat, direction, size = np.arange(x.size), random_like(x, self.rng), typical_size(x)
+        flat, direction = np.arange(x.size), random_like(x, self.rng, self.scales[i])
         along = lambda u: self.along(self.only(i, u), steps)
 
         def error(places):
@@ -159,12 +172,12 @@ class Comparison:
         while len(flat) > FEW:
             halves = flat[: len(flat) // 2], flat[len(flat) // 2 :]
             flat = max(halves, key=error)
-        found = [(place, along(indicator([place], x) * size)) for place in flat]
-        wrong = [(place, o.numeric, o.analytic) for place, o in found if not o.agree]
+        found = [(place, size, along(unit)) for place in flat for unit, size in [self.unit(i, place)]]
+        wrong = [(place, o.numeric / size, o.analytic / size) for place, size, o in found if not o.agree]
         if not wrong:
             return None
         place, numeric, analytic = max(wrong, key=lambda e: abs(e[1] - e[2]))
-        return index_of(place, x), numeric / size, analytic / size
+        return index_of(place, x), numeric, analytic
 
 
 def indicator(places, x):

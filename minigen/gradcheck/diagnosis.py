@@ -1,5 +1,6 @@
 """The diagnosis: after a failure, what is wrong, and in which op."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -109,7 +110,8 @@ def _diagnosis(stages, report, e):
     if outcome.doubt > 0.5 * abs(outcome.numeric - outcome.analytic):
         return Diagnosis(
             "out of precision",
-            f"rounding and truncation leave the numeric derivative uncertain by {outcome.doubt:.1e}, at every step.",
+            "differences of different steps give different derivatives, so that none can be trusted"
+            + (f": they are uncertain by {outcome.doubt:.1e}." if math.isfinite(outcome.doubt) else "."),
             "Check at inputs of ordinary size, and a function that varies smoothly over them.",
         )
     changed = overwritten(subject)

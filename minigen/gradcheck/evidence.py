@@ -7,11 +7,11 @@ import numpy as np
 
 from ..backend import namespace, to_numpy
 from .soundness import pull
-from .subject import typical_size
 
-MAX_ELEMENTS = 4096  # of an input whose derivative is computed in full; of a larger one, this many are looked at
+MAX_ELEMENTS = 4096  # of an input whose derivative is computed in full
+FEW = 192  # of a larger one, so many are looked at
 MAX_JACOBIAN = 2**21  # entries
-SECONDS = 10.0  # then what is there must do
+SECONDS = 15.0  # then what is there must do
 STEP = 1e-5  # relative; of central differences with one Richardson extrapolation
 
 
@@ -99,14 +99,14 @@ def first_order_evidence(comparison, subject, cotangents, i):
         return np.concatenate([to_numpy(y.data).reshape(-1) for y in subject(arrays)[1]])
 
     x = subject.point[i]
-    places, columns = _columns(outs, subject.point, i)
+    places, columns = _columns(outs, subject.point, i, comparison.scales[i])
     jacobian = sum(sizes) * len(places) <= MAX_JACOBIAN and sum(sizes) <= 1024
     more = np.random.default_rng(0).standard_normal((2, len(v)))
     rows = np.eye(len(v)) if jacobian else np.stack([v, *more])
 
     def numeric_at(changes):
         arrays = [changes.get(n, a) for n, a in zip(subject.names, subject.point)]
-        return rows @ _columns(outs, arrays, i)[1]
+        return rows @ _columns(outs, arrays, i, comparison.scales[i])[1]
 
     return _without_masked(
         comparison,
@@ -132,7 +132,8 @@ def first_order_evidence(comparison, subject, cotangents, i):
 def scalar_evidence(comparison, i):
     """Evidence about array `i` of a comparison of single numbers, such as the second order: one row."""
     x = comparison.point[i]
-    places, columns = _columns(lambda point: np.array([float(comparison.function(point)[0])]), comparison.point, i)
+    value = lambda point: np.array([float(comparison.function(point)[0])])
+    places, columns = _columns(value, comparison.point, i, comparison.scales[i])
     gradient = to_numpy(comparison.gradients[i])
     A = gradient.reshape(1, -1)[:, places]
     others = {n: to_numpy(a) for k, (n, a) in enumerate(zip(comparison.names, comparison.point)) if k != i}
@@ -148,16 +149,17 @@ def _without_masked(comparison, i, evidence):
     return evidence
 
 
-def _columns(outs, point, i):
+def _columns(outs, point, i, scale):
     """(places, (outputs, elements)): ∂outs/∂x, x = point[i], of as many elements as MAX_ELEMENTS and SECONDS allow."""
     x = point[i]
     places = np.arange(x.size)
     if x.size > MAX_ELEMENTS:
-        places = np.sort(np.random.default_rng(0).choice(x.size, 256, replace=False))
-    h, found, begun = STEP * typical_size(x), [], time.monotonic()
+        places = np.sort(np.random.default_rng(0).choice(x.size, FEW, replace=False))
+    steps = np.broadcast_to(STEP * to_numpy(scale), x.shape).reshape(-1)
+    found, begun = [], time.monotonic()
 
     for k, place in enumerate(places):
-        index, values = np.unravel_index(place, x.shape), []
+        index, values, h = np.unravel_index(place, x.shape), [], float(steps[place])
         for step in (h, -h, h / 2, -h / 2):
             moved = x.copy(order="K")
             moved[index] += step

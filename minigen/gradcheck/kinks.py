@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .compare import index_of, indicator
-from .subject import random_like, typical_size
+from .subject import random_like
 
 STEP = 1e-5  # relative; a kink within it counts as one at the point
 PATIENCE = 4000  # evaluations
@@ -47,7 +47,7 @@ def find_kinks(comparison):
     kinks, budget = [], [PATIENCE]
     for i, x in enumerate(comparison.point):
         if x.size:
-            direction = random_like(x, comparison.rng)
+            direction = random_like(x, comparison.rng, comparison.scales[i])
             _search(comparison, i, np.arange(x.size), direction, kinks, budget)
         if budget[0] < 0:
             return None
@@ -60,8 +60,8 @@ def _search(comparison, i, places, direction, kinks, budget):
     if budget[0] < 0:
         return
     if len(places) == 1:
-        size = typical_size(x)
-        left, right, kink, jump = slopes(comparison, comparison.only(i, indicator(places, x) * size))
+        unit, size = comparison.unit(i, places[0])
+        left, right, kink, jump = slopes(comparison, comparison.only(i, unit))
         if kink or jump:
             analytic = float(comparison.gradients[i].reshape(-1)[places[0]])
             kinks.append(Kink(i, int(places[0]), left / size, right / size, analytic, jump))

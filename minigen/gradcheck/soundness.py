@@ -22,14 +22,17 @@ def sound_outputs(subject):
         if t.data is not x:
             raise _in_place(f"calling it replaced the array of {name}")
     for i, (x, old) in enumerate(zip(handed, originals)):
-        if old is not None and not np.array_equal(x, old, equal_nan=x.dtype.kind == "f"):
+        if old is not None and not _equal(x, old):
             raise _in_place(f"calling it changed inputs[{i}]")
-    _, again = subject(subject.point)
     if not outputs:
         raise ValueError(
-            f"gradcheck({subject.title}): expected a Tensor of floats, or a tuple of them, as the result; got none. "
-            f"Is a `return` missing?"
+            f"gradcheck({subject.title}): expected a Tensor of floats, or a tuple of them, as the result; "
+            f"got {_what(subject.result)}.{' Is a `return` missing?' if subject.result is None else ''}"
         )
+    values = [_array(y).copy() for y in outputs]
+    _, again = subject(subject.point)
+    if any(not _equal(_array(y), v) for y, v in zip(outputs, values)):
+        raise _in_place("calling it again changed the result of the first call: it writes both into one array")
     for y, z in zip(outputs, again):
         if not isinstance(y, Tensor):
             raise Fault(
@@ -66,10 +69,10 @@ def sound_gradients(subject, cotangents, create_graph):
     except Exception as error:
         raise _raised(error, create_graph) from error
     _changed(subject, point, before, "its VJP")
-    if any(not np.array_equal(to_numpy(v), to_numpy(k)) for v, k in zip(cotangents, kept)):
+    if any(not _equal(v, k) for v, k in zip(cotangents, kept)):
         raise _in_place("its VJP changed the cotangent g")
     for op, name, value, copy in saved:
-        if not np.array_equal(to_numpy(value), copy):
+        if not _equal(value, copy):
             raise _in_place(f"the VJP of {op} changed {name!r}, which was saved for it", op)
     second = pull(outputs, leaves, cotangents, create_graph)
     for name, x, a, b in zip(subject.names, point, first, second):
@@ -109,12 +112,49 @@ def pull(outputs, leaves, cotangents, create_graph=False):
     return total
 
 
+def additive(subject, cotangents, create_graph=False):
+    """Raise Fault unless the gradients for two cotangents add up to that for their sum, as of every linear function."""
+    leaves, outputs = subject(subject.lowered())
+    live = [(y, v) for y, v in zip(outputs, cotangents) if y.node is not None]
+    outputs, one = zip(*live)
+    other = [namespace(v).flip(v) * -0.7 for v in one]
+    pulled = [pull(outputs, leaves, v, create_graph) for v in (one, other, [v + w for v, w in zip(one, other)])]
+    size = lambda g: float(abs(g.data).max()) if g is not None and g.size else 0.0
+    allowed = (1e-9 if subject.low is None else 1e-3) * max(map(size, [*pulled[0], *pulled[1]]), default=0.0)
+    for name, a, b, both in zip(subject.names, *pulled):
+        if a is not None and size(both - a - b) > allowed:
+            raise Fault(
+                "forgotten cotangent",
+                f"the VJP for {name} is not linear in g: the gradients for g and h do not add up to that for g + h.",
+                "Multiply by g: a VJP returns g · ∂out/∂x, summed over out; nothing in it may depend on g otherwise.",
+            )
+
+
 # ------------------------------------------------------------------------------------------------ the faults
+
+
+def _array(x):
+    return to_numpy(x.data if isinstance(x, Tensor) else x)
+
+
+def _equal(a, b):
+    a, b = to_numpy(a), to_numpy(b)
+    return np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+
+
+def _what(x):
+    """`None`, `a Tensor of int64`, `2 of ...`: what a function returned."""
+    if isinstance(x, tuple | list) and x:
+        return f"a {type(x).__name__} of {_what(x[0])}"
+    if isinstance(x, Tensor):
+        inside = getattr(x.data, "dtype", type(x.data).__name__)
+        return f"a Tensor of {inside}" + ("" if hasattr(x.data, "dtype") else " (an op returns an array)")
+    return "None" if x is None else f"{type(x).__name__}"
 
 
 def _changed(subject, point, before, who):
     for name, x, old in zip(subject.names, point, before):
-        if not np.array_equal(to_numpy(x), to_numpy(old)):
+        if not _equal(x, old):
             raise _in_place(f"{who} changed {name}")
 
 
@@ -147,6 +187,9 @@ def _raised(error, create_graph):
             "Sum over the axes that broadcasting added, and transpose or reshape to the input's shape.",
             op,
         )
+    if "backward.py" in line.filename and isinstance(error, AttributeError):
+        kind = type(error.obj).__name__ if getattr(error, "obj", None) is not None else "no array"
+        return Fault("wrong shape", f"{where}: it returns {kind}, not an array.", "Return an array of x's shape.", op)
     if create_graph:
         return Fault(
             "breaks under create_graph",

@@ -7,7 +7,7 @@ from ..backend import to_numpy
 from .compare import STEPS, Comparison, first_order, second_order
 from .kinks import find_kinks, leave_out
 from .report import Diagnosis, Fault, Report
-from .soundness import keeps_float32, sound_gradients, sound_outputs
+from .soundness import additive, keeps_float32, sound_gradients, sound_outputs
 from .subject import random_like
 
 RECORDED = "first (create_graph=True)"
@@ -44,6 +44,7 @@ class Stages:
         point, names = subject.point, list(subject.names)
         report = self._compare(first_order(subject, self.cotangents, False), point, names)
         if report:
+            additive(subject, self.cotangents)
             self._note_idle_inputs()
         if (
             report and self.order == 2

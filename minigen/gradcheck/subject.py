@@ -47,7 +47,7 @@ class Subject:
         for p, x in zip(self.parameters, arrays[len(self.places) :]):
             p.data = x
             leaves.append(p)
-        out = self.f(*args)
+        out = self.result = self.f(*args)
         return leaves, [y for y in (out if isinstance(out, tuple | list) else [out]) if is_float(y)]
 
 
@@ -129,10 +129,10 @@ def typical_size(x):
     return (float((data * data).mean()) ** 0.5 if data.size else 0.0) or 1.0
 
 
-def random_like(x, rng):
-    """Normal numbers like x: its shape, device, memory layout and typical size."""
+def random_like(x, rng, scale=None):
+    """Normal numbers like x: its shape, device, memory layout and typical size, or `scale`."""
     data = x.data if isinstance(x, Tensor) else x
     xp = namespace(data)
     out = xp.empty_like(data)
-    out[...] = xp.asarray(rng.standard_normal(data.shape)) * typical_size(x)
+    out[...] = xp.asarray(rng.standard_normal(data.shape)) * (typical_size(x) if scale is None else scale)
     return out

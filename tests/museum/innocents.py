@@ -123,6 +123,12 @@ def logarithms_of_unlike_sizes(x):
     return ops.log(x)
 
 
+@innocent(np.concatenate([1e-6 * positive(5), 1e3 * positive(5, seed=1)]))
+def roots_of_unlike_sizes(x):
+    """A step that the large elements can feel would take the small ones far below 0."""
+    return x.sqrt()
+
+
 @innocent(X)
 def many_waves(x):
     """sin(100·x): every step of a hundredth goes round a sixth of the circle."""

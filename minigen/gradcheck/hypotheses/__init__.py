@@ -6,7 +6,7 @@ explain 98 % of the difference between N and A, in every entry of the Jacobian.
 
 from .factors import constant_factor, factor_of_an_input, forgotten_cotangent, no_gradient, wrong_fast_path
 from .partial import partly_wrong
-from .places import flipped, other_input_moved, permuted, shifted, swapped_inputs, transposed
+from .places import cotangent_moved, flipped, other_input_moved, permuted, shifted, swapped_inputs, transposed
 from .sums import extra_sum, lost_contributions, missing_term
 
 # In order: what is simple and cannot be mistaken first, what fits many things last.
@@ -23,6 +23,7 @@ FIRST_ORDER = [
     shifted,
     factor_of_an_input,
     missing_term,
+    cotangent_moved,
     other_input_moved,
     permuted,
     partly_wrong,

@@ -42,7 +42,8 @@ def wrong_fast_path(e):
     except Exception:  # then this is not the difference between the two
         return None
     right = e.cotangent @ e.N if e.jacobian else e.N[0]
-    if e.same(recorded, right):
+    given = e.analytic_of(e.cotangent)[e.places]
+    if e.same(recorded, right) and not e.same(recorded, given):
         return Diagnosis(
             "wrong fast path",
             f"with create_graph=True, where the VJP for {e.name} receives Tensors, it is right, for arrays wrong.",
@@ -74,8 +75,9 @@ def factor_of_an_input(e):
             c = float((e.A * predicted).sum() / norm) if norm else 0.0
             if c and e.explains(c * predicted):
                 times = "" if math.isclose(c, 1, rel_tol=1e-4) else f"{name_of_factor(c, e)} · "
+                factor = f"√{name}" if abs(p) < 1 else name
                 return Diagnosis(
                     "factor of an input",
                     f"the VJP for {e.name} gives {times}{text.format(name)} times the derivative.",
-                    f"A factor {name} is {'too many' if p > 0 else 'missing'}.",
+                    f"A factor {factor} is {'too many' if p > 0 else 'missing'}.",
                 )

@@ -7,13 +7,19 @@ import numpy as np
 from ..report import Diagnosis
 from .words import name_of_factor
 
+SHARE = 0.1  # of the elements must be right, where they have nothing in common that can be named
+
 
 def partly_wrong(e):
     wrong = e.wrong()
     count, total = int(wrong.sum()), len(wrong)
     rows = e.wrong_entries().any(axis=1)
-    if count < total:
-        where = where_wrong(e, wrong)
+    if 0 < count < total:
+        where = pattern(e, wrong)
+        if where is None:
+            if total - count < SHARE * total:  # chance, or zeros that are right whatever the VJP does
+                return None
+            where = f"at {first_of(e, wrong)} and {count - 1} more"
         text = f"the VJP for {e.name} is right at {total - count} of {total} elements, and wrong {where}"
     elif e.jacobian and not rows.all() and len(e.outs) == 1 and e.outs[0].ndim:
         right = [int(i) for i in np.argwhere(~rows.reshape(e.outs[0].shape))[0]]
@@ -22,18 +28,21 @@ def partly_wrong(e):
         return None
     N, A = e.N[:, wrong], e.A[:, wrong]
     c = float((A * N).sum() / (N * N).sum()) if N.any() else math.nan
-    if count < total and e.same(c * N, A):
+    if 0 < count < total and e.same(c * N, A):
         text += f"; there it gives {name_of_factor(c, e) if c else '0'}" + (" times the derivative" if c else "")
     return Diagnosis(
         "partly wrong", f"{text}.", "Look at the case that these have in common: a branch, a mask, a border."
     )
 
 
-def where_wrong(e, wrong):
-    """In words: by the value of x, by an index along an axis, or the first of them."""
-    first = [int(i) for i in np.unravel_index(e.places[np.flatnonzero(wrong)[0]], e.x.shape)]
+def first_of(e, wrong):
+    return [int(i) for i in np.unravel_index(e.places[np.flatnonzero(wrong)[0]], e.x.shape)]
+
+
+def pattern(e, wrong):
+    """What the wrong elements have in common, in words: the value of x, an index along an axis; None: nothing."""
     if wrong.sum() == 1:
-        return f"at {first}"
+        return f"at {first_of(e, wrong)}"
     x = e.x.reshape(-1)[e.places]
     for name, q in [(e.name, x), *[(n, o.reshape(-1)[e.places]) for n, o in e.others.items() if o.shape == e.x.shape]]:
         q = q - x if name != e.name else q
@@ -54,4 +63,3 @@ def where_wrong(e, wrong):
         inner = grid[(..., *[slice(1, -1)] * min(2, grid.ndim))]
         if grid.ndim >= 2 and not inner.any() and inner.size:
             return "only on the border"
-    return f"at {first} and {int(wrong.sum()) - 1} more"

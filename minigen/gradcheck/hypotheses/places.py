@@ -35,6 +35,47 @@ def flipped(e):
             )
 
 
+def cotangent_moved(e):
+    """The derivative would be right if g were flipped or shifted: the same as of the rows of the Jacobian."""
+    if not e.jacobian or len(e.outs) != 1:
+        return None
+    shape = e.outs[0].shape
+    N, A = e.N.reshape(*shape, -1), e.A.reshape(*shape, -1)
+    for axes in subsets([a for a, n in enumerate(shape) if n > 1]):
+        if e.same(np.flip(N, axes), A):
+            return _moved_g("flipped", e, f"flipped along {axes_text(axes)}")
+    for offset in offsets(shape):
+        inside = within(offset, N.ndim)
+        moved = np.roll(N, list(offset.values()), list(offset))
+        if e.same(moved[inside], A[inside]) and not e.same(N[inside], A[inside]):
+            return _moved_g("shifted", e, f"shifted by {offset_text(offset)}")
+
+
+def _moved_g(kind, e, how):
+    text = f"the VJP for {e.name} gives what would be right if the cotangent g were {how}."
+    return Diagnosis(kind, text, "Look for an index that is off by one, or a slice in reverse, where the VJP reads g.")
+
+
+def offsets(shape):
+    """[{axis: shift}] by one or two along each axis, and by one along both of the last two."""
+    last = range(max(0, len(shape) - 2), len(shape))
+    found = [{a: s} for a in range(len(shape)) for s in (1, -1, 2, -2)]
+    found += [dict(zip(last, s)) for s in itertools.product((1, -1), repeat=2)] if len(last) == 2 else []
+    return [o for o in found if all(shape[a] >= 2 + abs(s) for a, s in o.items())]
+
+
+def within(offset, ndim):
+    """The slices to where a shift has brought something in."""
+    inside = [slice(None)] * ndim
+    for a, s in offset.items():
+        inside[a] = slice(s, None) if s > 0 else slice(None, s)
+    return tuple(inside)
+
+
+def offset_text(offset):
+    return " and ".join(f"{s:+d} along axis {a}" for a, s in offset.items())
+
+
 def other_input_moved(e):
     """The derivative would be right if another input were flipped or transposed: as of conv2d with flipped weights."""
     if e.numeric_at is None or not e.jacobian:
@@ -58,22 +99,13 @@ def shifted(e):
     if not e.whole or e.x.ndim == 0:
         return None
     N, A = e.of_x(e.N), e.of_x(e.A)
-    last = range(max(0, e.x.ndim - 2), e.x.ndim)
-    offsets = [{a: s} for a in range(e.x.ndim) for s in (1, -1, 2, -2)]
-    offsets += [dict(zip(last, s)) for s in itertools.product((1, -1), repeat=2)] if len(last) == 2 else []
-    for offset in offsets:
-        if any(e.x.shape[a] < 2 + abs(s) for a, s in offset.items()):
-            continue
-        inside = [slice(None)] * N.ndim
-        for a, s in offset.items():
-            inside[a + 1] = slice(s, None) if s > 0 else slice(None, s)
-        inside = tuple(inside)
+    for offset in offsets(e.x.shape):
+        inside = (slice(None), *within(offset, e.x.ndim))
         moved = np.roll(N, list(offset.values()), [a + 1 for a in offset])
         if e.same(moved[inside], A[inside]) and not e.same(N[inside], A[inside]):
-            by = " and ".join(f"{s:+d} along axis {a}" for a, s in offset.items())
             return Diagnosis(
                 "shifted",
-                f"the VJP for {e.name} gives the derivative shifted by {by}.",
+                f"the VJP for {e.name} gives the derivative shifted by {offset_text(offset)}.",
                 "Look for an index that is off by one: a padding, an output_padding, a slice that begins at 1.",
             )
 

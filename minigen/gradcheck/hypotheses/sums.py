@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ..report import Diagnosis
-from .words import axes_text, companions, subsets
+from .words import axes_text, companions, name_of_factor, subsets
 
 
 def lost_contributions(e):
@@ -78,6 +78,14 @@ def missing_term(e):
     """N − A is q times one number for each line along some axes: the derivative of a mean, sum or norm over them."""
     if not e.whole or e.x.size < 3:
         return None
+    used = abs(e.N) > e.noise * e.scale
+    c = float((e.N - e.A)[used].mean()) if used.any() else 0.0
+    if e.jacobian and e.same(e.N - e.A, c * used):
+        return Diagnosis(
+            "missing term",
+            f"what is missing (numeric − VJP) is {name_of_factor(c, e)} · g, with one number for all.",
+            "Look for a constant or linear term of the derivative that was forgotten.",
+        )
     D = e.of_x(e.N - e.A)
     same_shape = [(n, q.reshape(1, *e.x.shape)) for n, q in companions(e, rows=False)]
     exponentials = [(f"exp({n})", np.exp(q)) for n, q in same_shape if "1" not in n and abs(q).max() < 50]
