@@ -132,10 +132,10 @@ class Comparison:
             if agree:
                 break
         best = min(found, key=lambda r: (not r.agree, abs(r.numeric - r.analytic)))
-        gaps = [abs(a.numeric - b.numeric) for a, b in itertools.pairwise(found)]
-        if gaps and min(gaps) > max(
-            rounding, 0.1 * max(abs(o.numeric) for o in found)
-        ):  # no two steps agree: there is nothing to compare with
+        pairs = list(itertools.pairwise(found))
+        gaps = [abs(a.numeric - b.numeric) for a, b in pairs]
+        rough = [gap > max(rounding, 0.1 * abs(a.numeric), 0.1 * abs(b.numeric)) for gap, (a, b) in zip(gaps, pairs)]
+        if rough and all(rough):  # no two steps agree: there is nothing to compare with
             return best._replace(doubt=math.inf)
         return best._replace(doubt=max([best.doubt, *gaps]))
 

@@ -75,7 +75,7 @@ def _parameters(f):
 def _argument_names(f, count):
     """What f calls its positional arguments; inputs[i] where it does not say."""
     try:
-        signature = inspect.signature(getattr(f, "forward", f) if _parameters(f) else f)
+        signature = inspect.signature(f.forward if hasattr(f, "named_parameters") else f)
     except (TypeError, ValueError):  # some builtins have none
         return [f"inputs[{i}]" for i in range(count)]
     named = [p.name for p in signature.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
