@@ -1,5 +1,6 @@
 """discover finds what a file defines, and inputs for it; each claim with a file made for it."""
 
+import sys
 import textwrap
 
 import numpy as np
@@ -161,6 +162,12 @@ def test_a_file_is_read_anew_each_time(found):
     assert list(found(SCALE + "twice = 2")) == ["scale"]
 
 
+def test_another_module_of_that_name_stays_imported(found, monkeypatch):
+    monkeypatch.setitem(sys.modules, "my_layer", np)
+    found(CUBE)
+    assert sys.modules["my_layer"] is np
+
+
 def test_a_file_may_import_its_neighbours(found, tmp_path):
     (tmp_path / "its_neighbour.py").write_text("POWER = 3\n")
     assert found("from its_neighbour import POWER\n" + CUBE)["cube"].draw is not None
@@ -203,8 +210,8 @@ ANY_IMAGE = 'def examples():\n    return {"cube": "2 3 4 5"}\n'
 
 def test_values_have_no_ties_and_none_is_near_0():
     x = np.sort(np.abs(values((5, 5, 5), seed=3)), axis=None)
-    assert x[0] > 1e-4
-    assert np.diff(x).min() > 1e-5
+    assert x[0] > 1e-3  # independent ones would come 20 times nearer
+    assert np.diff(x).min() > 1e-3
     assert np.std(values((5, 5, 5), seed=3)) == pytest.approx(1, abs=0.1)
 
 
@@ -282,6 +289,24 @@ def test_a_given_instance_is_left_as_found(found):
     assert sweep(targets["Gate"].draw, 5)
     assert (cases[0].f.weight.data == 0).all()
     assert cases[0].f.weight.dtype == np.float32
+
+
+def test_the_statistics_of_a_given_instance_are_those_before(found):
+    targets = found("""
+        from minigen.nn import BatchNorm
+
+        class Twice(Module):
+            def __init__(self):
+                self.norm = BatchNorm(3)
+
+            def forward(self, x):
+                return self.norm(self.norm(x))
+
+        def examples():
+            return {"Twice": (Twice(), "N 3")}
+    """)
+    (case, *_) = sampled(targets["Twice"].draw, 5)
+    assert (case.f.norm.running_mean.data == 0).all()
 
 
 def test_a_function_as_first_item_is_called_in_place_of_what_is_named(found):
@@ -410,6 +435,11 @@ def test_a_shape_on_which_the_vjps_do_not_run_is_not_taken_where_there_is_a_bett
     assert targets["scaled"].how == "inferred: x (N, C, H, W), gamma (C)"
 
 
+def test_a_shape_on_which_the_result_is_the_same_for_all_inputs_is_not_taken_where_there_is_a_better(found):
+    targets = found("@op(x=lambda g: g)\ndef f(x):\n    return x * 1.0 if x.ndim == 3 else np.ones_like(x)")
+    assert targets["f"].how == "inferred: x (N, L, C)"
+
+
 @pytest.mark.parametrize(
     ("formula", "vjp", "lowest", "highest"),
     [
@@ -421,6 +451,13 @@ def test_a_function_that_wants_positive_numbers_gets_them(found, formula, vjp, l
     targets = found(f"@op(x=lambda g, x: {vjp})\ndef f(x):\n    return {formula}")
     cases = sampled(targets["f"].draw, 20)
     assert all(lowest < c.inputs[0].min() and c.inputs[0].max() < highest for c in cases)
+
+
+def test_where_no_domain_always_gives_finite_results_those_that_do_are_drawn(found):
+    targets = found('def f(x: "5 5"):\n    return ops.log(x[0, 0] - x[1, 1])')
+    cases = sampled(targets["f"].draw, 10)
+    assert all(c.inputs[0][0, 0] > c.inputs[0][1, 1] for c in cases)
+    assert set(targets["f"].refused) == {"the result is not finite"}
 
 
 def test_a_result_that_is_never_finite_is_left_to_the_check(found):

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from minigen import Generator, models, ops, testing
 from minigen.autograd import op
 from minigen.backend import asarray
+from minigen.gradcheck import gradcheck
+from minigen.gradcheck import sweep as sweeping
+from minigen.gradcheck.target import make_target
 from minigen.nn import Dense, Module, Parameter
 from minigen.testing import GradientError, Loss, check
 
@@ -127,16 +130,36 @@ def test_draws_are_counted_and_the_same_each_time():
     assert len(shapes) > 10
 
 
-def test_after_many_failing_cases_the_search_for_a_smaller_one_ends():
-    calls = []
+def failing(monkeypatch, fails):
+    """`sweep` with a gradcheck that fails where fails(number of the call, x) says so; and the list of its failures."""
+    wrong, right = gradcheck(wrong_flip, np.ones((1, 2)), raise_on_failure=False), gradcheck(ops.exp, np.ones(1))
+    calls, failures = [], []
 
-    @op(x=lambda g: g * 2)
-    def wrong(x):
-        calls.append(1)
-        return x * 1.0
+    def check(f, x, **options):
+        calls.append(x)
+        if fails(len(calls), x):
+            failures.append(x)
+            return wrong
+        return right
 
-    failure(wrong, "A B C D")
-    assert len(calls) < 100_000
+    monkeypatch.setattr(sweeping, "gradcheck", check)
+    return failures
+
+
+def test_after_many_failing_cases_the_search_for_a_simpler_one_ends(monkeypatch):
+    draw = make_target("exp", ops.exp, ("A B C D",)).draw
+    failures = failing(monkeypatch, lambda n, x: x.size > 150)
+    assert not sweeping.sweep(draw, draws=100, shrinks=3)
+    assert len(failures) == 4
+
+
+def test_what_fails_only_once_is_wrong_all_the_same(monkeypatch):
+    draw = make_target("exp", ops.exp, ("N C",)).draw
+    failures = failing(monkeypatch, lambda n, x: n == 3)
+    found = sweeping.sweep(draw)
+    assert not found
+    assert found.draws == 3
+    assert found.case.inputs[0] is failures[0]
 
 
 def test_a_function_that_is_not_deterministic_fails_and_is_no_puzzle():
