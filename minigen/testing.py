@@ -58,8 +58,9 @@ class Loss(Module):
 
     name: of the objective: "loss", or "D" or "G" of a GAN.  batch: arrays, as `fit` would hand them to the loss.
 
-    >>> from minigen.models import AE
-    >>> bool(check(Loss(AE((1, 8, 8), hidden=4, rng=Generator(0)), "loss", Generator(1).uniform((2, 1, 8, 8)))))
+    >>> from minigen import Generator, models
+    >>> ae = models.AE((1, 8, 8), hidden=4, rng=Generator(0))
+    >>> bool(check(Loss(ae, "loss", Generator(1).uniform((2, 1, 8, 8)))))
     True
     """
 

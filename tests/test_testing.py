@@ -1,5 +1,6 @@
 """minigen.testing: the one line that checks somebody's layer."""
 
+import doctest
 import re
 import subprocess
 import sys
@@ -186,6 +187,10 @@ def test_where_nothing_can_be_checked_one_sentence_says_why(target, inputs, mess
     with pytest.raises(ValueError, match=r"^check\(") as caught:
         check(target, *inputs)
     assert message in str(caught.value)
+
+
+def test_the_examples_in_the_docstrings_are_right():
+    assert doctest.testmod(testing) == (0, 5)
 
 
 def test_every_strategy_is_offered_here():
