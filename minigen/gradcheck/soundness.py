@@ -179,7 +179,7 @@ def _raised(error, create_graph):
     where = next((n for n in getattr(error, "__notes__", []) if n.startswith("in the VJP of ")), "in a VJP")
     op = where.removeprefix("in the VJP of ").split(" for ")[0] if " for " in where else None
     line = traceback.extract_tb(error.__traceback__)[-1]
-    said = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+    said = f"{type(error).__name__}: {str(error).strip().rstrip('.') or 'no message'}."
     if "VJP returned a gradient of shape" in str(error):
         return Fault(
             "wrong shape",

@@ -15,6 +15,10 @@ def name_of_factor(c, e):
             sizes.setdefault(n, f"axis {axis} of {name} has {n} elements")
     for name, array in arrays:
         sizes.setdefault(array.size, f"{name} has {array.size} elements")
+    for name, array in arrays:
+        for axes in subsets(range(array.ndim)):
+            n = math.prod(array.shape[a] for a in axes)
+            sizes.setdefault(n, f"{axes_text(axes)} of {name} together have {n} elements")
     for n in (2, 3, 4):
         sizes.setdefault(n, "")
     sign, c = ("−" if c < 0 else ""), abs(c)
