@@ -1,6 +1,6 @@
 """For the tests of your own layers: one line checks an op, a function or a Module.
 
-    from minigen.testing import check
+    from minigen.testing import Loss, check
 
     def test_scale():
         check(scale, "N C", "C")                     # shapes: equal letters are equal sizes
@@ -12,7 +12,7 @@
         check(Loss(MyGAN((1, 8, 8)), "D", images))   # a model's loss, in the parameters that it trains
 
 Under pytest it fails with a report of the smallest failing case: what is wrong, where, and what to do. Needs
-Hypothesis: `pip install hypothesis`.
+Hypothesis: `pip install "minigen[test]"`.
 """
 
 from .gradcheck import GradientError
