@@ -14,7 +14,7 @@ seeds = st.integers(0, 999)
 
 
 def examples():
-    """{name: inputs}, see `minigen.gradcheck.discover`."""
+    """{name: inputs}, see `minigen.gradcheck.drawing.discover`."""
     return {**_elementwise(), **_losses(), **_rearranging(), **_images(), **_norms(), **_layers(), **_models()}
 
 

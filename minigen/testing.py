@@ -16,7 +16,7 @@ Hypothesis: `pip install "minigen[test]"`.
 """
 
 from .gradcheck import GradientError
-from .gradcheck.strategies import (
+from .gradcheck.drawing.strategies import (
     LAYOUTS,
     arrays,
     convolutions,
@@ -30,8 +30,8 @@ from .gradcheck.strategies import (
     strides,
     transposed_convolutions,
 )
-from .gradcheck.sweep import sweep
-from .gradcheck.target import INFER, make_target
+from .gradcheck.drawing.sweep import sweep
+from .gradcheck.drawing.target import INFER, make_target
 from .nn import Module
 
 __all__ = [
@@ -84,10 +84,10 @@ def check(target, *inputs, draws=25, order=2, **options):
     """Check the derivatives of `target` at inputs that Hypothesis draws; returns the Report of the last check.
 
     target: an op, a function, a Module or a class of Modules.
-    inputs: as the values of examples() in `minigen.gradcheck.discover`: shapes as strings ("N C H W"), strategies,
-        options in a dict at the end, anything else, which is handed through. For a class of Modules an instance, or a
-        function that makes one from sizes, comes first where it cannot be made of sizes by name. Without inputs they
-        are read from annotations or inferred.
+    inputs: as the values of examples(), see minigen/gradcheck/drawing/discover.py: shapes as strings ("N C H W"),
+        strategies, options in a dict at the end, anything else, which is handed through. For a class of Modules an
+        instance, or a function that makes one from sizes, comes first where it cannot be made of sizes by name.
+        Without inputs they are read from annotations or inferred.
     draws: how many.  order, options: as in `gradcheck`: seed, tol, dtype.
 
     Draws are the same in each run. Raises GradientError with the report of the simplest failing

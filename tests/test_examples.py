@@ -4,8 +4,8 @@ import pytest
 
 from minigen import models, nn, ops
 from minigen.autograd import Op
-from minigen.gradcheck.discover import discover
-from minigen.gradcheck.sweep import sweep
+from minigen.gradcheck.drawing.discover import discover
+from minigen.gradcheck.drawing.sweep import sweep
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minigen.gradcheck import gradcheck
-from minigen.gradcheck.pictures import Fold, error_map, panels, picture
+from minigen.gradcheck.showing.pictures import Fold, error_map, panels, picture
 from minigen.ops import exp
 
 SHAPES = [
@@ -155,7 +155,7 @@ def verdict_of(f, *inputs):
 
 def test_the_worst_input_of_a_report_is_shown(monkeypatch):
     from minigen.autograd import op
-    from minigen.gradcheck import pictures
+    from minigen.gradcheck.showing import pictures
 
     @op(x=lambda g, y: g * y, y=lambda g, x: g * x * 1.5)
     def times(x, y):

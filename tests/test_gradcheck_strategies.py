@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
 import minigen as mg
-from minigen.gradcheck import strategies as s
+from minigen.gradcheck.drawing import strategies as s
 
 LITTLE = settings(max_examples=50, deadline=None)
 FIND = settings(max_examples=2000, deadline=None, database=None, derandomize=True)
@@ -128,9 +128,9 @@ def test_without_hypothesis_minigen_works_and_the_strategies_say_what_to_install
         sys.modules["hypothesis"] = None  # as where it is not installed: importing it fails
         import minigen
         try:
-            import minigen.gradcheck.strategies
+            import minigen.gradcheck.drawing.strategies
         except ImportError as error:
             print(error)"""
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert run.stdout.startswith("minigen.gradcheck.strategies: Hypothesis is missing")
+    assert run.stdout.startswith("minigen.testing: Hypothesis is missing")
     assert run.stdout.endswith('Install it: pip install "minigen[test]".\n')

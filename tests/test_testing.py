@@ -13,8 +13,8 @@ from minigen import Generator, models, ops, testing
 from minigen.autograd import op
 from minigen.backend import asarray
 from minigen.gradcheck import gradcheck
-from minigen.gradcheck import sweep as sweeping
-from minigen.gradcheck.target import make_target
+from minigen.gradcheck.drawing import sweep as sweeping
+from minigen.gradcheck.drawing.target import make_target
 from minigen.nn import Dense, Module, Parameter
 from minigen.testing import GradientError, Loss, check
 
@@ -194,7 +194,7 @@ def test_the_examples_in_the_docstrings_are_right():
 
 
 def test_every_strategy_is_offered_here():
-    from minigen.gradcheck import strategies
+    from minigen.gradcheck.drawing import strategies
 
     assert set(strategies.__all__) - set(testing.__all__) == set()
 

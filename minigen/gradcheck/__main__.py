@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .. import backend
 from ..backend import BackendError
-from .output import UsageError, can_be_written, write, write_pictures
+from .showing.output import UsageError, can_be_written, write, write_pictures
 
 PROGRAM = "python -m minigen.gradcheck"
 HELP = """\
@@ -19,7 +19,7 @@ Every op and Module that the files define is checked on inputs of many shapes an
 derivative in float64; then results and gradients in float32, which may differ by 1e-4 of the largest element, and by
 ten times what rounding the inputs does; then, where there is a GPU, all of it on the GPU and against the CPU (1e-9 in
 float64, 1e-4 in float32). Inputs come from shape annotations (x: "N C H W"), from the file's examples(), a function
-that returns {name: inputs}, or are inferred; see the beginning of minigen/gradcheck/discover.py.
+that returns {name: inputs}, or are inferred; see the beginning of minigen/gradcheck/drawing/discover.py.
 
 Examples:
   python -m minigen.gradcheck my_layer.py                     everything in a file
@@ -39,7 +39,7 @@ def main(argv=None):
         sys.stdout.reconfigure(errors="replace")
     if importlib.util.find_spec("hypothesis") is None:
         _refuse('hypothesis, which draws the shapes, is not installed. Get it by: pip install "minigen[test]"')
-    from .discover import DiscoverError
+    from .drawing.discover import DiscoverError
 
     try:
         sys.exit(run(args))
@@ -87,7 +87,7 @@ def _whole(least):
 
 def run(args):
     """Check, print, write; returns the exit status."""
-    from .table import summary
+    from .showing.table import summary
 
     if args.html:
         can_be_written("--html", Path(args.html))
@@ -129,8 +129,8 @@ def _gpu(wanted):
 
 def _targets(args, gpu):
     """[(Target, the same on the GPU or None)] of all files, or those of --only."""
-    from .discover import discover
-    from .parity import default
+    from .drawing.discover import discover
+    from .showing.parity import default
 
     found = []
     for file in args.files:
@@ -161,7 +161,7 @@ def _judged(pairs, args):
     """The Verdicts; on Ctrl-C those so far. On a terminal a line shows what is being checked."""
     from tqdm import tqdm
 
-    from .verdict import judge
+    from .showing.verdict import judge
 
     verdicts = []
     line = tqdm(pairs, disable=not sys.stderr.isatty(), leave=False, unit="target", dynamic_ncols=True)
@@ -180,7 +180,7 @@ def _judged(pairs, args):
 
 def _say(verdicts, gpu, args):
     """The table, and beneath it what is wrong and what was not checked."""
-    from .table import diagnosis, reason, table
+    from .showing.table import diagnosis, reason, table
 
     if args.verbose:
         for v in verdicts:
@@ -202,8 +202,8 @@ def _write(verdicts, gpu, args, summary):
     """The files of --png and --html."""
     if not (args.png or args.html):
         return
-    from .page import page
-    from .pictures import picture
+    from .showing.page import page
+    from .showing.pictures import picture
 
     pictures = [picture(v) if v.wrong else None for v in verdicts]
     if args.png:

@@ -28,7 +28,7 @@ class Subject:
                 f"gradcheck({self.title}): expected at least one Tensor or array of floats among the inputs; "
                 f"got {', '.join(_what(x) for x in inputs) or 'none'}.{_fix(inputs)}"
             )
-        labels = names or _argument_names(f, len(inputs))
+        labels = names or argument_names(f, len(inputs))
         self.names = [labels[i] for i in self.places] + [n for n, _ in parameters]
         rounded = lambda x: x if low is None else x.astype(low).astype(np.float64)
         self.point = [rounded(_float64(t)) for t in [*[inputs[i] for i in self.places], *self.parameters]]
@@ -72,7 +72,7 @@ def _parameters(f):
     return [(f"parameters[{i}]", p) for i, p in enumerate(f.parameters())] if hasattr(f, "parameters") else []
 
 
-def _argument_names(f, count):
+def argument_names(f, count):
     """What f calls its positional arguments; inputs[i] where it does not say."""
     try:
         signature = inspect.signature(f.forward if hasattr(f, "named_parameters") else f)

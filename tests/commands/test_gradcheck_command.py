@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from command_cases import complaint, files_in
 
-from minigen.gradcheck.inputs import Case
-from minigen.gradcheck.parity import draws_random_numbers
+from minigen.gradcheck.drawing.inputs import Case
+from minigen.gradcheck.showing.parity import draws_random_numbers
 
 command = importlib.import_module("minigen.gradcheck.__main__")
 ROOT = Path(__file__).parents[2]
@@ -154,7 +154,7 @@ def test_a_file_in_which_nothing_can_be_checked_ends_with_2(capsys):
 
 
 def test_a_target_that_breaks_the_checker_does_not_hide_the_others(capsys, monkeypatch):
-    from minigen.gradcheck import verdict
+    from minigen.gradcheck.showing import verdict
 
     sweep = verdict.sweep
 

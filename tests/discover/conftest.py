@@ -5,7 +5,7 @@ import textwrap
 import pytest
 from planted import HEAD
 
-from minigen.gradcheck.discover import DiscoverError, discover
+from minigen.gradcheck.drawing.discover import DiscoverError, discover
 
 
 @pytest.fixture

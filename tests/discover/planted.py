@@ -1,6 +1,6 @@
 """Pieces of files for discover to find."""
 
-from minigen.gradcheck.sweep import sampled
+from minigen.gradcheck.drawing.sweep import sampled
 
 HEAD = """
 import numpy as np

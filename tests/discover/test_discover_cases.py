@@ -5,9 +5,9 @@ import pytest
 from planted import CUBE, GATE, SCALE, shapes
 
 from minigen.gradcheck import gradcheck
-from minigen.gradcheck.shapes import values
-from minigen.gradcheck.strategies import LAYOUTS
-from minigen.gradcheck.sweep import sampled, sweep
+from minigen.gradcheck.drawing.shapes import values
+from minigen.gradcheck.drawing.strategies import LAYOUTS
+from minigen.gradcheck.drawing.sweep import sampled, sweep
 
 
 def test_a_case_is_ready_for_gradcheck_and_keeps_the_name(found):

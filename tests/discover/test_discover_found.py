@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from planted import CUBE, GATE, HEAD, SCALE
 
-from minigen.gradcheck.discover import DiscoverError, discover
-from minigen.gradcheck.sweep import sweep
+from minigen.gradcheck.drawing.discover import DiscoverError, discover
+from minigen.gradcheck.drawing.sweep import sweep
 
 
 def test_ops_and_modules_that_are_defined_here_are_found_in_order_and_imported_ones_are_not(found):

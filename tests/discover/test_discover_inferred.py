@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from planted import CUBE, GATE, HEAD, SCALE, shapes
 
-from minigen.gradcheck.shapes import read_shape, values
-from minigen.gradcheck.sweep import sampled, sweep
+from minigen.gradcheck.drawing.shapes import read_shape, values
+from minigen.gradcheck.drawing.sweep import sampled, sweep
 
 
 @pytest.mark.parametrize("text", ["N C 3", "(N, C, 3)", " N  C,3 "])

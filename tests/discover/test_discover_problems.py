@@ -3,7 +3,7 @@
 import pytest
 from planted import CUBE, GATE, HEAD
 
-from minigen.gradcheck.discover import DiscoverError, discover
+from minigen.gradcheck.drawing.discover import DiscoverError, discover
 
 
 @pytest.mark.parametrize(

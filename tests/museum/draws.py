@@ -7,7 +7,7 @@ from cases import CASES, Fixed
 from hypothesis import strategies as st
 
 from minigen import ops
-from minigen.gradcheck.strategies import LAYOUTS, convolutions, poolings, transposed_convolutions
+from minigen.gradcheck.drawing.strategies import LAYOUTS, convolutions, poolings, transposed_convolutions
 
 ROWS = [c for c in CASES if c.differentiable]
 SCALES = st.sampled_from([1e-6, 1e-3, 0.1, 1.0, 3.0])  # not larger: some rows take powers and exponentials

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 from minigen import ops
 from minigen.autograd import grad, tensor
-from minigen.gradcheck.strategies import convolutions
+from minigen.gradcheck.drawing.strategies import convolutions
 from minigen.ops import activations, conv, pooling, shape, stochastic
 
 rng = np.random.default_rng(0)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from minigen import ops
 from minigen.gradcheck import gradcheck
-from minigen.gradcheck.strategies import arrays, convolutions, images, poolings, transposed_convolutions
+from minigen.gradcheck.drawing.strategies import arrays, convolutions, images, poolings, transposed_convolutions
 
 many, some = settings(max_examples=120, deadline=None), settings(max_examples=40, deadline=None)
 close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)

@@ -13,12 +13,12 @@ from types import FunctionType
 
 import numpy as np
 
-from .. import backend
-from ..backend import Generator, to_numpy
-from .report import Diagnosis, Report
-from .soundness import pull
-from .subject import Subject, as_found, is_float
-from .sweep import sampled, sweep
+from ... import backend
+from ...backend import Generator, to_numpy
+from ..drawing.sweep import sampled, sweep
+from ..report import Diagnosis, Report
+from ..soundness import pull
+from ..subject import Subject, as_found, is_float
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}  # float64: the GPU adds up in another order
 PAIRS = 5  # drawn cases that are evaluated on both devices

@@ -2,11 +2,11 @@
 
 import warnings
 
-from ..autograd import Tensor
-from ..backend import namespace
+from ...autograd import Tensor
+from ...backend import namespace
+from ..subject import as_found, is_float, leaf
 from .inputs import Refused, sentence_of
 from .shapes import Unfit
-from .subject import as_found, is_float, leaf
 
 
 def call(name, case):

@@ -16,7 +16,7 @@ import inspect
 import re
 import typing
 
-from ..autograd import Op, grad
+from ...autograd import Op, grad
 from .inputs import Recipe, Refused, is_module, made_of
 from .shapes import DOMAINS, SMALL, Unfit, at_typical_sizes
 from .trial import call, finite, raw

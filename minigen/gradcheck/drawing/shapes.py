@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..backend import asarray
+from ...backend import asarray
 from .strategies import LAYOUTS, st
 
 NORMAL = NormalDist()

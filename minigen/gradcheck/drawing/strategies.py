@@ -2,7 +2,7 @@
 
     from hypothesis import given
     from minigen import gradcheck
-    from minigen.gradcheck.strategies import images
+    from minigen.gradcheck.drawing.strategies import images
 
 
     @given(images(C=3))
@@ -22,7 +22,7 @@ try:
     from hypothesis import strategies as st
 except ImportError as error:
     raise ImportError(
-        f'minigen.gradcheck.strategies: Hypothesis is missing ({error}). Install it: pip install "minigen[test]".'
+        f'minigen.testing: Hypothesis is missing ({error}). Install it: pip install "minigen[test]".'
     ) from None
 
 __all__ = [

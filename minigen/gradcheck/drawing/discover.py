@@ -28,7 +28,7 @@ import sys
 from pathlib import Path
 from types import FunctionType
 
-from ..autograd import Op
+from ...autograd import Op
 from .infer import annotated_shapes
 from .load import DiscoverError, load, on_path, place_of
 from .target import INFER, Target, is_module, make_target

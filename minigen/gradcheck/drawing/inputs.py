@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..autograd import Tensor
-from ..backend import Generator, asarray
+from ...autograd import Tensor
+from ...backend import Generator, asarray
+from ..subject import argument_names
 from .shapes import Unfit, array, values
 from .strategies import LAYOUTS, st
-from .subject import _argument_names as argument_names
 
 
 class Refused(Exception):

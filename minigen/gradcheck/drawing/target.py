@@ -6,11 +6,11 @@ from hypothesis import reject
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from ..autograd import Op
+from ...autograd import Op
+from ..subject import is_float
 from .infer import recipe_of
 from .inputs import Recipe, Refused, as_tuple, is_module
 from .shapes import DOMAINS, Unfit, from_hypothesis
-from .subject import is_float
 from .sweep import sampled
 from .trial import call, finite
 
