@@ -92,11 +92,16 @@ def explain(stages, report):
     report.diagnosis = _diagnosis(stages, report, evidence)
     healthy = [n for n in stages.comparison.names if n not in names and not n.startswith("cotangent")]
     if names and healthy and report.diagnosis.kind not in ("hidden from the graph", "not deterministic"):
-        d = report.diagnosis
-        text = f"{d.text} The gradient{'s' if len(healthy) > 1 else ''} of {' and '.join(healthy[:4])} are right."
-        if len(healthy) == 1:
-            text = text.replace(" are right.", " is right.")
-        report.diagnosis = Diagnosis(d.kind, text, d.advice)
+        diagnosis = report.diagnosis
+        report.diagnosis = replace(diagnosis, text=f"{diagnosis.text} {_right_ones(healthy)}")
+
+
+def _right_ones(names):
+    """`The gradient of x is right.`, `The gradients of x, w and 3 more are right.`"""
+    if len(names) == 1:
+        return f"The gradient of {names[0]} is right."
+    shown = names if len(names) <= 4 else [*names[:3], f"{len(names) - 3} more"]
+    return f"The gradients of {', '.join(shown[:-1])} and {shown[-1]} are right."
 
 
 def _evidence(stages, i):
