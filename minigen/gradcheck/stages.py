@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from ..autograd import Op
 from ..backend import to_numpy
 from .compare import STEPS, Comparison, first_order, second_order
 from .kinks import find_kinks, leave_out
@@ -57,7 +56,7 @@ class Stages:
             names += [f"cotangent{i if len(self.cotangents) > 1 else ''}" for i in range(len(self.cotangents))]
             function = second_order(subject, [random_like(x, self.rng) for x in point])
             report = self._compare(function, point + self.cotangents, names)
-        if report and subject.low is None and (isinstance(subject.f, Op) or hasattr(subject.f, "named_parameters")):
+        if report and subject.low is None and subject.is_layer:
             what, self.what = self.what, "first"
             keeps_float32(subject)
             self.what = what

@@ -5,7 +5,7 @@ import inspect
 
 import numpy as np
 
-from ..autograd import Leaf, Tensor
+from ..autograd import Leaf, Op, Tensor
 from ..backend import namespace
 
 
@@ -32,6 +32,14 @@ class Subject:
         self.names = [labels[i] for i in self.places] + [n for n, _ in parameters]
         rounded = lambda x: x if low is None else x.astype(low).astype(np.float64)
         self.point = [rounded(_float64(t)) for t in [*[inputs[i] for i in self.places], *self.parameters]]
+
+    @property
+    def is_layer(self):
+        """Whether all numbers come in as inputs and parameters: then they decide the dtype of the result.
+
+        A function may close over arrays, and a Module without inputs holds its data.
+        """
+        return bool(self.places) and (isinstance(self.f, Op) or hasattr(self.f, "named_parameters"))
 
     def lowered(self):
         """The point in the dtype in which the VJPs are to run."""
