@@ -189,7 +189,7 @@ def test_second_order_tests_the_derivative_in_the_cotangent_too():
     assert "cotangent" in {e.name for e in failure(square, X).elements}
 
 
-@pytest.mark.parametrize("shape", [(7,), (5, 3), (40, 50), (3, 200, 1000)])
+@pytest.mark.parametrize("shape", [(7,), (5, 3), (40, 50), (3, 100, 200)])
 def test_the_single_wrong_element_is_located(shape):
     at = np.zeros(shape, bool)
     index = tuple(n * 2 // 3 for n in shape)
@@ -202,7 +202,7 @@ def test_the_single_wrong_element_is_located(shape):
 
 def test_locating_costs_some_hundred_evaluations_at_most():
     calls = []
-    failure(lambda x: calls.append(1) or absurd_cube(x), rng.standard_normal(100_000))
+    failure(lambda x: calls.append(1) or absurd_cube(x), rng.standard_normal(20_000))
     assert len(calls) < 400
 
 
