@@ -360,6 +360,12 @@ def test_an_op_that_makes_float64_of_float32_is_told():
     assert failure(double, X).diagnosis.kind == "wrong dtype"
 
 
+def test_where_differences_of_no_two_steps_agree_none_is_trusted():
+    report = failure(lambda x: ops.sin(1e9 * x), X)
+    assert report.diagnosis.kind == "out of precision"
+    assert report.diagnosis.text.endswith("so that none can be trusted.")
+
+
 # ------------------------------------------------------------------------------------------------ not fooled
 
 
