@@ -11,13 +11,24 @@ from .shape import gather, squeeze, unsqueeze
 
 def mse_loss(x, target, reduction="mean"):
     """(x − t)²: the negative log-likelihood of a Gaussian of fixed variance, up to constants."""
-    d = x - target
+    d = _difference("mse_loss", x, target)
     return reduce_loss(d * d, reduction)
 
 
 def l1_loss(x, target, reduction="mean"):
     """|x − t|: the negative log-likelihood of a Laplace distribution, up to constants."""
-    return reduce_loss(abs(x - target), reduction)
+    return reduce_loss(abs(_difference("l1_loss", x, target)), reduction)
+
+
+def _difference(name, x, target):
+    """x − t of equal shapes: (N, 1) − (N,) would be (N, N), and train towards the mean of all targets."""
+    shape = getattr(target, "shape", ())
+    if shape not in ((), x.shape):
+        raise ValueError(
+            f"{name}: expected a target of the shape of x, or a number; got x: {x.shape}, target: {shape}. "
+            f"Reshape it, as with target.reshape(x.shape), or broadcast_to on purpose."
+        )
+    return x - target
 
 
 @op(x=lambda g, x, target: g * (sigmoid(x) - target), target=lambda g, x: -g * x)

@@ -51,6 +51,11 @@ IMAGE, KERNEL = Z((2, 3, 8, 8)), Z((4, 3, 3, 3))
         (lambda: ops.clip(IMAGE), "clip: expected min, max or both; got neither."),
         (lambda: ops.gelu(IMAGE, "erf"), 'gelu: expected approximate="none" or "tanh"; got \'erf\'.'),
         (lambda: ops.leaky_relu(IMAGE, negative_slope=2), "leaky_relu: expected a slope in [0, 1]; got 2."),
+        (
+            lambda: ops.mse_loss(Z((6, 1)), Z(6)),
+            "mse_loss: expected a target of the shape of x, or a number; got x: (6",
+        ),
+        (lambda: ops.l1_loss(Z((6, 1)), Z(6)), "l1_loss: expected a target of the shape of x"),
         (lambda: ops.layer_norm(IMAGE, 3), "layer_norm: expected x of shape (..., 3); got (2, 3, 8, 8)."),
         (lambda: ops.group_norm(IMAGE, 2), "group_norm: num_groups must divide the channels; got num_groups=2"),
         (lambda: ops.batch_norm(Z((1, 3)), None, None, training=True), "expected more than 1 value per channel"),
