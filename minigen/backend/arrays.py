@@ -96,13 +96,13 @@ def asarray(x, dtype=None):
     device their memory. Arrays of other libraries are taken over by DLPack. Raises TypeError for what holds no numbers.
     """
     if not isinstance(x, np.ndarray | np.generic) and not _is_cupy(x):
-        x = _from_outside(x)
+        x = _from_outside(x, dtype)
     if _default is np and _is_cupy(x):
         x = x.get()
     return _default.asarray(x, dtype=dtype)
 
 
-def _from_outside(x):
+def _from_outside(x, dtype):
     """Python's numbers and sequences, and arrays of other libraries, as an array of NumPy (or CuPy, where it lies)."""
     if hasattr(x, "__dlpack__"):
         on_host = x.__dlpack_device__()[0] == 1  # kDLCPU
@@ -110,7 +110,9 @@ def _from_outside(x):
     array = np.asarray(x)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"expected numbers, a sequence of numbers of one length each, or an array; got {x!r:.80}.")
-    return array.astype(np.float32) if array.dtype == np.float64 and not hasattr(x, "dtype") else array
+    return (
+        array.astype(np.float32) if array.dtype == np.float64 and dtype is None and not hasattr(x, "dtype") else array
+    )
 
 
 def _is_cupy(x):

@@ -55,8 +55,11 @@ def gradcheck(f, *inputs, order=2, seed=0, eps=None, tol=None, dtype="float64", 
         raise ValueError(f"gradcheck: expected order 1 or 2; got {order!r}.")
     if dtype not in PRECISIONS:
         raise ValueError(f"gradcheck: expected dtype {', '.join(map(repr, PRECISIONS))}; got {dtype!r}.")
-    if not callable(f):
-        raise ValueError(f"gradcheck: expected a function, op or Module first; got {type(f).__name__}.")
+    if not callable(f) or isinstance(f, type):
+        what = type(f).__name__
+        if isinstance(f, type):
+            what = f"the class {f.__name__}: make an instance, {f.__name__}(...)"
+        raise ValueError(f"gradcheck: expected a function, op or Module first; got {what}.")
     low, default = PRECISIONS[dtype]
     with as_found(f) as put_back, np.errstate(all="ignore"):  # what is not finite is told, and by name
         subject = Subject(f, inputs, put_back, low)

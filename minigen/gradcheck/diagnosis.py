@@ -10,7 +10,7 @@ from .compare import Comparison, first_order
 from .evidence import first_order_evidence, scalar_evidence
 from .hypotheses import FIRST_ORDER, IN_G
 from .locate import cut_inputs, overwritten, recorded_calls
-from .report import Diagnosis
+from .report import Diagnosis, Element
 from .stages import RECORDED, Stages
 from .subject import random_like
 
@@ -36,6 +36,7 @@ KINDS = {
     "hidden from the graph": "every op is right, but something happens between them that is not recorded",
     "modified in place": "an input, weight, cotangent or saved array was changed",
     "not deterministic": "two calls, two results",
+    "hidden state": "a VJP uses what the last call left behind, not what its own call saved",
     "kink": "the slopes to the left and to the right differ",
     "nan": "a NaN or infinity",
     "wrong dtype": "float64 in and float32 out, or the reverse",
@@ -43,6 +44,9 @@ KINDS = {
     "VJP raises": "the VJP raises an exception",
     "memory layout": "wrong for this memory layout of the inputs only",
     "out of precision": "the numeric derivative cannot be trusted here",
+    "float32 differs": "values or gradients in float32 are not those in float64",
+    "GPU differs": "values or gradients on the GPU are not those on the CPU",
+    "GPU fails": "it does not run on the GPU",
     "unknown": "none of these",
 }
 
@@ -64,7 +68,27 @@ def diagnose(stages, report):
             if str(call.op) != stages.subject.title:
                 report.op = call.describe() + (f"; there {found.worst}" if found.worst else "")
         else:
+            report.diagnosis = _not_to_be_trusted(stages)
             explain(stages, report)
+
+
+def _not_to_be_trusted(stages):
+    """The Diagnosis where the numeric derivative is none; else None."""
+    outcome = stages.comparison.outcome
+    if not math.isfinite(outcome.numeric):
+        return Diagnosis(
+            "nan",
+            "the function is finite at this point, but not at points close by: it lies on the edge of its domain.",
+            "Check at inputs inside the domain.",
+        )
+    if not outcome.agree and outcome.doubt > 0.5 * abs(outcome.numeric - outcome.analytic):
+        return Diagnosis(
+            "out of precision",
+            "differences of different steps give different derivatives, so that none can be trusted"
+            + (f": they are uncertain by {outcome.doubt:.1e}." if math.isfinite(outcome.doubt) else "."),
+            "Check at inputs of ordinary size, and a function that varies smoothly over them; with dtype='float32', "
+            "if it computes in float32 inside.",
+        )
 
 
 def find_guilty(stages):
@@ -76,7 +100,8 @@ def find_guilty(stages):
     for call, order in first + second:
         its = Stages(call.subject(stages.subject.low), order, tol=stages.tol)
         found = its.run()
-        if not found and (found.diagnosis is None or found.diagnosis.kind != "kink"):
+        unclear = found.diagnosis is None and _not_to_be_trusted(its)
+        if not found and not unclear and (found.diagnosis is None or found.diagnosis.kind != "kink"):
             return call, its, found
     return None
 
@@ -88,12 +113,27 @@ def explain(stages, report):
     names = [e.name for e in report.elements]
     i = stages.comparison.names.index(names[0]) if names else 0
     evidence = _evidence(stages, i)
-    report.maps = {evidence.name: evidence.maps()} if evidence.whole else None
+    if evidence.whole and evidence.x.size:
+        report.maps = {evidence.name: evidence.maps()}
+        if names:
+            report.elements[0] = _worst(evidence, *evidence.maps(), report.elements[0])
     report.diagnosis = _diagnosis(stages, report, evidence)
     healthy = [n for n in stages.comparison.names if n not in names and not n.startswith("cotangent")]
-    if names and healthy and report.diagnosis.kind not in ("hidden from the graph", "not deterministic"):
+    if (
+        stages.what != "second"
+        and names
+        and healthy
+        and report.diagnosis.kind not in ("hidden from the graph", "not deterministic")
+    ):
         diagnosis = report.diagnosis
         report.diagnosis = replace(diagnosis, text=f"{diagnosis.text} {_right_ones(healthy)}")
+
+
+def _worst(evidence, numeric, analytic, found):
+    """The worst Element of all, where all are known."""
+    index = np.unravel_index(abs(numeric - analytic).argmax(), evidence.x.shape)
+    place = tuple(int(k) for k in index)
+    return Element(found.name, place, float(numeric[index]), float(analytic[index]), found.reached)
 
 
 def _right_ones(names):
@@ -111,14 +151,7 @@ def _evidence(stages, i):
 
 
 def _diagnosis(stages, report, e):
-    subject, outcome = stages.subject, stages.comparison.outcome
-    if outcome.doubt > 0.5 * abs(outcome.numeric - outcome.analytic):
-        return Diagnosis(
-            "out of precision",
-            "differences of different steps give different derivatives, so that none can be trusted"
-            + (f": they are uncertain by {outcome.doubt:.1e}." if math.isfinite(outcome.doubt) else "."),
-            "Check at inputs of ordinary size, and a function that varies smoothly over them.",
-        )
+    subject = stages.subject
     changed = overwritten(subject)
     if changed:
         return Diagnosis("modified in place", changed, "Make a new array instead: backward needs the old values.")

@@ -9,7 +9,7 @@ from ..backend import namespace, to_numpy
 from .soundness import pull
 
 MAX_ELEMENTS = 4096  # of an input whose derivative is computed in full
-FEW = 192  # of a larger one, so many are looked at
+SAMPLE = 192  # of a larger one, so many are looked at
 MAX_JACOBIAN = 2**21  # entries
 SECONDS = 15.0  # then what is there must do
 STEP = 1e-5  # relative; of central differences with one Richardson extrapolation
@@ -95,18 +95,19 @@ def first_order_evidence(comparison, subject, cotangents, i):
         (g,) = pull([y for y, _ in live], [leaves[i]], [part for _, part in live], create_graph)
         return np.zeros(subject.point[i].size) if g is None else to_numpy(g.data).reshape(-1).astype(float)
 
-    def outs(arrays):
-        return np.concatenate([to_numpy(y.data).reshape(-1) for y in subject(arrays)[1]])
-
     x = subject.point[i]
-    places, columns = _columns(outs, subject.point, i, comparison.scales[i])
-    jacobian = sum(sizes) * len(places) <= MAX_JACOBIAN and sum(sizes) <= 1024
-    more = np.random.default_rng(0).standard_normal((2, len(v)))
-    rows = np.eye(len(v)) if jacobian else np.stack([v, *more])
+    jacobian = len(v) * min(x.size, MAX_ELEMENTS) <= MAX_JACOBIAN and len(v) <= 1024
+    rows = np.eye(len(v)) if jacobian else np.stack([v, *np.random.default_rng(0).standard_normal((2, len(v)))])
+
+    def outs(arrays):
+        values = np.concatenate([to_numpy(y.data).reshape(-1) for y in subject(arrays)[1]])
+        return values if jacobian else rows @ values
 
     def numeric_at(changes):
         arrays = [changes.get(n, a) for n, a in zip(subject.names, subject.point)]
-        return rows @ _columns(outs, arrays, i, comparison.scales[i])[1]
+        return _columns(outs, arrays, i, comparison.scales[i])[1]
+
+    places, columns = _columns(outs, subject.point, i, comparison.scales[i])
 
     return _without_masked(
         comparison,
@@ -115,7 +116,7 @@ def first_order_evidence(comparison, subject, cotangents, i):
             subject.names[i],
             to_numpy(x),
             places,
-            rows @ columns,
+            columns,
             np.stack([analytic_of(row) for row in rows])[:, places],
             to_numpy(comparison.gradients[i]),
             jacobian,
@@ -154,7 +155,7 @@ def _columns(outs, point, i, scale):
     x = point[i]
     places = np.arange(x.size)
     if x.size > MAX_ELEMENTS:
-        places = np.sort(np.random.default_rng(0).choice(x.size, FEW, replace=False))
+        places = np.sort(np.random.default_rng(0).choice(x.size, SAMPLE, replace=False))
     steps = np.broadcast_to(STEP * to_numpy(scale), x.shape).reshape(-1)
     found, begun = [], time.monotonic()
 

@@ -4,15 +4,16 @@ There a derivative does not exist, and no difference can say that a VJP is wrong
 the two slopes (a subgradient). Such elements are left out of the comparison, and the report says so.
 """
 
+import time
 from typing import NamedTuple
 
 import numpy as np
 
-from .compare import index_of, indicator
+from .compare import ROUNDING, index_of, indicator
 from .subject import random_like
 
 STEP = 1e-5  # relative; a kink within it counts as one at the point
-PATIENCE = 4000  # evaluations
+SECONDS = 10.0  # then there are too many
 
 
 class Kink(NamedTuple):
@@ -43,21 +44,20 @@ class Kink(NamedTuple):
 
 
 def find_kinks(comparison):
-    """[Kink] at the point, by halving: a block along which both slopes agree holds none. None: patience ran out."""
-    kinks, budget = [], [PATIENCE]
+    """[Kink] at the point, by halving: a block along which both slopes agree holds none. None: time ran out."""
+    kinks, end = [], time.monotonic() + SECONDS
     for i, x in enumerate(comparison.point):
         if x.size:
             direction = random_like(x, comparison.rng, comparison.scales[i])
-            _search(comparison, i, np.arange(x.size), direction, kinks, budget)
-        if budget[0] < 0:
+            _search(comparison, i, np.arange(x.size), direction, kinks, end)
+        if time.monotonic() > end:
             return None
     return kinks
 
 
-def _search(comparison, i, places, direction, kinks, budget):
+def _search(comparison, i, places, direction, kinks, end):
     x = comparison.point[i]
-    budget[0] -= 5
-    if budget[0] < 0:
+    if time.monotonic() > end:
         return
     if len(places) == 1:
         unit, size = comparison.unit(i, places[0])
@@ -67,8 +67,8 @@ def _search(comparison, i, places, direction, kinks, budget):
             kinks.append(Kink(i, int(places[0]), left / size, right / size, analytic, jump))
     elif any(slopes(comparison, comparison.only(i, direction * indicator(places, x)))[2:]):
         half = len(places) // 2
-        _search(comparison, i, places[:half], direction, kinks, budget)
-        _search(comparison, i, places[half:], direction, kinks, budget)
+        _search(comparison, i, places[:half], direction, kinks, end)
+        _search(comparison, i, places[half:], direction, kinks, end)
 
 
 def slopes(comparison, directions):
@@ -79,12 +79,11 @@ def slopes(comparison, directions):
         left, right = (centre - value(-h)) / h, (value(h) - centre) / h
         gaps.append(abs(right - left))
         sizes.append(max(abs(left), abs(right)))
-    noise = 100 * comparison.epsilon * max(comparison.size, abs(centre)) / h
-    steady = lambda a, n: (
-        0.8 * n < a[1] / a[0] < 1.25 * n and 0.4 * n < a[2] / a[1] < 1.6 * n if a[0] and a[1] else False
-    )
-    kink = gaps[1] > noise + 1e-4 * sizes[1] and steady(gaps, 1)
-    return left, right, kink, sizes[1] > noise and steady(sizes, 10)
+    noise = ROUNDING * comparison.epsilon * max(comparison.size, abs(centre)) / h
+    near = lambda a, b, slack: b and abs(a / b - 1) < slack
+    kink = gaps[1] > noise + 1e-4 * sizes[1] and near(gaps[1], gaps[0], 0.25) and near(gaps[2], gaps[1], 0.6)
+    jump = sizes[1] > noise and near(sizes[1], 10 * sizes[0], 0.05) and near(sizes[2], 10 * sizes[1], 0.05)
+    return left, right, kink, jump
 
 
 def leave_out(comparison, kinks):

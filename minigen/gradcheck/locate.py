@@ -1,13 +1,12 @@
 """Which op is to blame? Every op that a function called is checked by itself, at the arrays that it received."""
 
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 
 from ..autograd import grad, state
 from ..backend import to_numpy
-from .subject import Subject, is_float, random_like
+from .subject import Subject, is_float, random_like, watching
 
 MOST = 300  # ops that are checked
 
@@ -23,7 +22,9 @@ class Call(NamedTuple):
 
     def subject(self, low):
         function = lambda *arrays: self.op(*arrays, **self.options)
-        return Subject(function, self.arrays, low=low, places=self.live, title=str(self.op), names=self.names())
+        constant = lambda i, a: i not in self.live and is_float(a) and low is not None
+        arrays = [a.astype(low) if constant(i, a) else a for i, a in enumerate(self.arrays)]
+        return Subject(function, arrays, low=low, places=self.live, title=str(self.op), names=self.names())
 
     def names(self):
         return [self.op.input_name(i) for i in range(len(self.arrays))]
@@ -69,18 +70,11 @@ class Keeper(Recorder):
                 self.calls.append((str(op), name, value, to_numpy(value).copy()))
 
 
-@contextmanager
-def watching(recorder=None):
-    outer, state.watcher = state.watcher, recorder or Recorder()
-    try:
-        yield state.watcher.calls
-    finally:
-        state.watcher = outer
-
-
 def recorded_calls(subject, cotangents):
     """(calls of the forward function, calls of its VJPs with create_graph=True): [Call] each, equal ones once."""
-    with watching() as calls:
+    recorder = Recorder()
+    calls = recorder.calls
+    with watching(recorder):
         leaves, outputs = subject(subject.point)
         n = len(calls)
         for y, v in zip(outputs, cotangents):
@@ -96,14 +90,15 @@ def recorded_calls(subject, cotangents):
 def cut_inputs(subject, rng):
     """[text] for each constant that an op received though it changes with the inputs: cut from the graph."""
     moved = [x + 1e-3 * random_like(x, rng) for x in subject.point]
-    with watching() as here:
+    here, there = Recorder(), Recorder()
+    with watching(here):
         subject(subject.point)
-    with watching() as there:
+    with watching(there):
         subject(moved)
-    if [c.op for c in here] != [c.op for c in there]:
+    if [c.op for c in here.calls] != [c.op for c in there.calls]:
         return []
     found = []
-    for a, b in zip(here, there):
+    for a, b in zip(here.calls, there.calls):
         for i, (x, y) in enumerate(zip(a.arrays, b.arrays)):
             constant = i not in a.live and (is_float(x) or isinstance(x, float))
             if constant and np.shape(x) == np.shape(y) and not np.array_equal(to_numpy(x), to_numpy(y)):
@@ -113,8 +108,9 @@ def cut_inputs(subject, rng):
 
 def overwritten(subject):
     """What an op saved and somebody changed before backward came to use it, in words; or None."""
-    with watching(Keeper()) as kept:
+    keeper = Keeper()
+    with watching(keeper):
         subject(subject.point)
-    for op, name, value, copy in kept:
+    for op, name, value, copy in keeper.calls:
         if not np.array_equal(to_numpy(value), copy):
             return f"{name!r}, saved by {op} for backward, was changed afterwards in the forward function."

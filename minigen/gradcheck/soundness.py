@@ -10,12 +10,16 @@ import numpy as np
 from ..autograd import Tensor, grad
 from ..backend import namespace, to_numpy
 from .report import Fault
+from .subject import describe_kind, typical_size
 
 
 def sound_outputs(subject):
     """The float outputs at the point, once it is clear that a comparison can mean something."""
     handed = [to_numpy(x) if hasattr(x, "dtype") else None for x in subject.inputs]
     before, originals = [x.copy() for x in subject.point], [None if x is None else x.copy() for x in handed]
+    for name, x in zip(subject.names, subject.point):
+        if not namespace(x).isfinite(x).all():
+            raise Fault("nan", f"the input {name} is not finite.", "Check where inputs are numbers.")
     leaves, outputs = subject(subject.point)
     _changed(subject, subject.point, before, "calling it")
     for name, t, x in zip(subject.names, leaves, subject.point):
@@ -27,7 +31,7 @@ def sound_outputs(subject):
     if not outputs:
         raise ValueError(
             f"gradcheck({subject.title}): expected a Tensor of floats, or a tuple of them, as the result; "
-            f"got {_what(subject.result)}.{' Is a `return` missing?' if subject.result is None else ''}"
+            f"got {describe_kind(subject.result)}.{' Is a `return` missing?' if subject.result is None else ''}"
         )
     values = [_array(y).copy() for y in outputs]
     _, again = subject(subject.point)
@@ -84,15 +88,7 @@ def sound_gradients(subject, cotangents, create_graph):
                 f"the gradient of {name} is {a.dtype} for a {x.dtype} input.",
                 "Take the dtype in the VJP from g (g.dtype) instead of naming one.",
             )
-        finite = namespace(a.data).isfinite(a.data)
-        if not finite.all():
-            index = [int(k) for k in np.argwhere(to_numpy(~finite))[0]]
-            raise Fault(
-                "nan",
-                f"the value is finite, but the gradient of {name} is {float(a.data[tuple(index)])} at {index}, "
-                f"where {name} is {float(x[tuple(index)]):.6g}.",
-                "Is there a division by 0, a log or sqrt at 0, or 0·∞ behind a `where`? Clip before, not after.",
-            )
+        finite_gradient(name, x, a.data, "gradient")
         if float(abs(a.data - b.data).sum()) > 1e-9 * float(abs(a.data).sum()):
             raise Fault(
                 "not deterministic",
@@ -100,6 +96,19 @@ def sound_gradients(subject, cotangents, create_graph):
                 "Draw random numbers in the forward function only, and let the VJP name what was drawn: return the "
                 "mask as a second output, or pass it as an input.",
             )
+
+
+def finite_gradient(name, x, g, what):
+    """Raise Fault where a gradient is NaN or infinite, though the value is finite."""
+    finite = namespace(g).isfinite(g)
+    if not finite.all():
+        index = [int(k) for k in np.argwhere(to_numpy(~finite))[0]]
+        raise Fault(
+            "nan",
+            f"the value is finite, but the {what} of {name} is {float(g[tuple(index)])} at {index}, "
+            f"where {name} is {float(x[tuple(index)]):.6g}.",
+            "Is there a division by 0, a log or sqrt at 0, or 0·∞ behind a `where`? Clip before, not after.",
+        )
 
 
 def pull(outputs, leaves, cotangents, create_graph=False):
@@ -112,21 +121,57 @@ def pull(outputs, leaves, cotangents, create_graph=False):
     return total
 
 
-def additive(subject, cotangents, create_graph=False):
-    """Raise Fault unless the gradients for two cotangents add up to that for their sum, as of every linear function."""
+def linear_in_g(subject, cotangents, comparison):
+    """Raise Fault unless the VJPs are linear in g, as every VJP is: for sums of cotangents, large and small ones."""
     leaves, outputs = subject(subject.lowered())
-    live = [(y, v) for y, v in zip(outputs, cotangents) if y.node is not None]
-    outputs, one = zip(*live)
+    outputs, one = zip(*[(y, v) for y, v in zip(outputs, cotangents) if y.node is not None])
     other = [namespace(v).flip(v) * -0.7 for v in one]
-    pulled = [pull(outputs, leaves, v, create_graph) for v in (one, other, [v + w for v, w in zip(one, other)])]
-    size = lambda g: float(abs(g.data).max()) if g is not None and g.size else 0.0
-    allowed = (1e-9 if subject.low is None else 1e-3) * max(map(size, [*pulled[0], *pulled[1]]), default=0.0)
-    for name, a, b, both in zip(subject.names, *pulled):
-        if a is not None and size(both - a - b) > allowed:
+    pulled = lambda cotangents: pull(outputs, leaves, cotangents)
+    times = lambda c, gradients: [None if g is None else g * c for g in gradients]
+    added = [None if a is None else a + b for a, b in zip(pulled(one), pulled(other))]
+    twins = [(added, pulled([v + w for v, w in zip(one, other)]), "those for g and h do not add up to that for g + h")]
+    for c in (2.0**20, 2.0**-20):  # powers of 2 are exact
+        twins.append(
+            (times(c, pulled(one)), pulled(times(c, one)), f"that for {c:.0e}·g is not {c:.0e} times that for g")
+        )
+    relative = 1e-9 if subject.low is None else 1e-3
+    epsilon = np.finfo(subject.low or np.float64).eps
+    for expected, found, text in twins:
+        for name, x, a, b in zip(subject.names, subject.point, expected, found):
+            if a is None or not a.size:
+                continue
+            size = float(abs(a.data).max())
+            rounding = 100 * epsilon * comparison.size / typical_size(x) * (1.0 if expected is added else size)
+            if float(abs(a - b).data.max()) > relative * size + rounding:
+                raise Fault(
+                    "forgotten cotangent",
+                    f"the VJP for {name} is not linear in g: of its gradients, {text}.",
+                    NOT_LINEAR,
+                )
+
+
+NOT_LINEAR = "A VJP adds up elements of g times numbers: it may not clip, sort, sign, square or compare g."
+
+
+def holds_no_state(subject, cotangents, create_graph):
+    """Raise Fault where a call at another point, before backward, changes the gradients."""
+    point = subject.lowered()
+    gradients = []
+    for elsewhere in (None, [namespace(x).flip(x) * x.dtype.type(0.7) for x in point]):  # of the same signs and sizes
+        leaves, outputs = subject(point)
+        if elsewhere is not None:
+            subject(elsewhere)
+            for p, x in zip(subject.parameters, point[len(subject.places) :]):
+                p.data = x
+        live = [(y, v) for y, v in zip(outputs, cotangents) if y.node is not None]
+        gradients.append(pull([y for y, _ in live], leaves, [v for _, v in live], create_graph))
+    for name, a, b in zip(subject.names, *gradients):
+        if a is not None and not _equal(a.data, b.data):
             raise Fault(
-                "forgotten cotangent",
-                f"the VJP for {name} is not linear in g: the gradients for g and h do not add up to that for g + h.",
-                "Multiply by g: a VJP returns g · ∂out/∂x, summed over out; nothing in it may depend on g otherwise.",
+                "hidden state",
+                f"the gradient of {name} changes when the function is called once more, elsewhere, before backward.",
+                "The VJP uses what the last call left in an attribute or a global: let it name what it needs, so that "
+                "each call keeps its own; return a mask as a second output.",
             )
 
 
@@ -140,16 +185,6 @@ def _array(x):
 def _equal(a, b):
     a, b = to_numpy(a), to_numpy(b)
     return np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
-
-
-def _what(x):
-    """`None`, `a Tensor of int64`, `2 of ...`: what a function returned."""
-    if isinstance(x, tuple | list) and x:
-        return f"a {type(x).__name__} of {_what(x[0])}"
-    if isinstance(x, Tensor):
-        inside = getattr(x.data, "dtype", type(x.data).__name__)
-        return f"a Tensor of {inside}" + ("" if hasattr(x.data, "dtype") else " (an op returns an array)")
-    return "None" if x is None else f"{type(x).__name__}"
 
 
 def _changed(subject, point, before, who):

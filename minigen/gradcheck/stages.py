@@ -6,7 +6,7 @@ from ..backend import to_numpy
 from .compare import STEPS, Comparison, first_order, second_order
 from .kinks import find_kinks, leave_out
 from .report import Diagnosis, Fault, Report
-from .soundness import additive, keeps_float32, sound_gradients, sound_outputs
+from .soundness import finite_gradient, holds_no_state, keeps_float32, linear_in_g, sound_gradients, sound_outputs
 from .subject import random_like
 
 RECORDED = "first (create_graph=True)"
@@ -43,7 +43,8 @@ class Stages:
         point, names = subject.point, list(subject.names)
         report = self._compare(first_order(subject, self.cotangents, False), point, names)
         if report:
-            additive(subject, self.cotangents)
+            linear_in_g(subject, self.cotangents, self.comparison)
+            holds_no_state(subject, self.cotangents, False)
             self._note_idle_inputs()
         if (
             report and self.order == 2
@@ -66,6 +67,9 @@ class Stages:
         """The Report of one stage; kinks at which the VJP is not wrong are left out."""
         subject = self.subject
         self.comparison = Comparison(function, point, names, self.rng, self.steps, self.tol, subject.low)
+        order = "gradient" if self.what != "second" else "second derivative"
+        for name, x, g in zip(names, point, self.comparison.gradients):
+            finite_gradient(name, x, g, order)
         report = self.comparison.report(subject.title, self.what)
         if report:
             return report

@@ -2,10 +2,11 @@
 
 import contextlib
 import inspect
+from types import FunctionType
 
 import numpy as np
 
-from ..autograd import Leaf, Op, Tensor
+from ..autograd import Leaf, Op, Tensor, state
 from ..backend import namespace
 
 
@@ -26,7 +27,7 @@ class Subject:
         if not self.places and not self.parameters:
             raise ValueError(
                 f"gradcheck({self.title}): expected at least one Tensor or array of floats among the inputs; "
-                f"got {', '.join(_what(x) for x in inputs) or 'none'}.{_fix(inputs)}"
+                f"got {', '.join(describe_kind(x) for x in inputs) or 'none'}.{_fix(inputs)}"
             )
         labels = names or argument_names(f, len(inputs))
         self.names = [labels[i] for i in self.places] + [n for n, _ in parameters]
@@ -56,25 +57,55 @@ class Subject:
             p.data = x
             leaves.append(p)
         out = self.result = self.f(*args)
-        return leaves, [y for y in (out if isinstance(out, tuple | list) else [out]) if is_float(y)]
+        return leaves, [y for y in flat(out) if is_float(y)]
+
+
+def flat(out):
+    """What a function returned, as a list: tuples, lists and dicts opened."""
+    if isinstance(out, dict):
+        return flat(list(out.values()))
+    return [y for part in out for y in flat(part)] if isinstance(out, tuple | list) else [out]
 
 
 def is_float(x):
     return hasattr(x, "dtype") and x.dtype.kind == "f"
 
 
-def _what(x):
-    dtype = getattr(x, "dtype", None)
-    return type(x).__name__ if dtype is None else f"{type(x).__name__} of {dtype}"
+def describe_kind(x):
+    """`None`, `float`, `a Tensor of int64`, `a list of a Tensor of float64`: what something is, for messages."""
+    if isinstance(x, tuple | list) and x:
+        return f"a {type(x).__name__} of {describe_kind(x[0])}"
+    inside = x.data if isinstance(x, Tensor) else x
+    if not hasattr(inside, "dtype"):
+        return "None" if x is None else f"a Tensor of {type(inside).__name__}" if x is not inside else type(x).__name__
+    return f"{'a Tensor' if isinstance(x, Tensor) else type(x).__name__} of {inside.dtype}"
 
 
 def _fix(inputs):
-    if any(hasattr(x, "dtype") or isinstance(x, int) for x in inputs):
+    kinds = {x.dtype.kind for x in inputs if hasattr(x, "dtype")} | {"i" for x in inputs if isinstance(x, int)}
+    if "c" in kinds:
+        return " Complex numbers are not supported: pass real and imaginary parts."
+    if kinds & set("iub"):
         return " Integers have no derivative: pass x.astype(float) if they are meant as real numbers."
-    return ""
+    return " Pass arrays: np.array(2.0) for a single number." if inputs else ""
+
+
+def owner(f):
+    """The Module whose parameters are meant: f itself, or, of a bound method such as `model.loss`, its object."""
+    this = getattr(f, "__self__", None)
+    return this if inspect.ismethod(f) and hasattr(this, "parameters") else f
+
+
+def modules_around(f):
+    """The Modules that calling f may change: its owner, and those that a function closes over."""
+    around = [owner(f)]
+    if isinstance(f, FunctionType):
+        around += inspect.getclosurevars(f).nonlocals.values()
+    return [m for m in around if hasattr(m, "named_buffers")]
 
 
 def _parameters(f):
+    f = owner(f)
     if hasattr(f, "named_parameters"):
         return list(f.named_parameters())
     return [(f"parameters[{i}]", p) for i, p in enumerate(f.parameters())] if hasattr(f, "parameters") else []
@@ -92,22 +123,23 @@ def argument_names(f, count):
 
 @contextlib.contextmanager
 def as_found(f):
-    """Whatever happens inside, a Module's parameters, buffers and generators end as they began.
+    """Whatever happens inside, a Module's parameters, buffers and generators end as they began; also of `model.loss`.
 
     Yields a function that puts buffers and generators back at once.
     """
     raw = lambda t: t.data if isinstance(t, Tensor) else t
     parameters = [(p, p.data) for _, p in _parameters(f)]
-    buffers = {n: (b, raw(b), raw(b).copy()) for n, b in f.named_buffers()} if hasattr(f, "named_buffers") else {}
-    generators = [(g, g.state()) for _, g in f.named_generators()] if hasattr(f, "named_generators") else []
+    modules = modules_around(f)
+    buffers = [(b, raw(b), raw(b).copy()) for m in modules for _, b in m.named_buffers()]
+    generators = [(g, g.state()) for m in modules for _, g in m.named_generators()]
 
     def put_back():
-        for tensor, array, values in buffers.values():
+        for tensor, array, values in buffers:
             array[...] = values
             if isinstance(tensor, Tensor):
                 tensor.data = array
-        for generator, state in generators:
-            generator.restore(state)
+        for generator, before in generators:
+            generator.restore(before)
 
     try:
         for p, data in parameters:
@@ -123,6 +155,16 @@ def _float64(x):
     """A copy, in the memory layout of x."""
     data = x.data if isinstance(x, Tensor) else x
     return namespace(data).array(data, np.float64, copy=True)
+
+
+@contextlib.contextmanager
+def watching(watcher):
+    """Let `watcher` be told of every op and VJP inside (see autograd/state.py)."""
+    outer, state.watcher = state.watcher, watcher
+    try:
+        yield
+    finally:
+        state.watcher = outer
 
 
 def leaf(array):

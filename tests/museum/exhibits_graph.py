@@ -161,7 +161,7 @@ def _tanh_into_buffer(x):
     return np.tanh(x, out=_buffers.setdefault((x.shape, x.dtype), np.empty_like(x)))
 
 
-@exhibit("modified in place", X, says="tanh_into_buffer")
+@exhibit("modified in place or hidden state", X)
 def two_layers_of_one_buffer(x):
     """One output array for each shape, to save memory: the second layer overwrites what the first has kept."""
     return _tanh_into_buffer(3.0 * _tanh_into_buffer(x))

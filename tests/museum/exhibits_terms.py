@@ -214,7 +214,7 @@ def _sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-@exhibit("unknown", X, at="x")
+@exhibit("transposed", X, says="J·g instead of Jᵀ·g", at="x")
 @op(x=lambda g: g.cumsum(axis=1))
 def cumulative_sum(x):
     """A linear map used as its own adjoint: the gradient of a running sum is a sum from the other end."""

@@ -4,18 +4,36 @@ N is the numeric, A the analytic derivative. A hypothesis fits where the derivat
 explain 98 % of the difference between N and A, in every entry of the Jacobian.
 """
 
-from .factors import constant_factor, factor_of_an_input, forgotten_cotangent, no_gradient, wrong_fast_path
+from .factors import (
+    constant_factor,
+    factor_of_an_input,
+    forgotten_cotangent,
+    no_gradient,
+    no_influence,
+    wrong_fast_path,
+)
 from .partial import partly_wrong
-from .places import cotangent_moved, flipped, other_input_moved, permuted, shifted, swapped_inputs, transposed
+from .places import (
+    cotangent_moved,
+    flipped,
+    not_transposed,
+    other_input_moved,
+    permuted,
+    shifted,
+    swapped_inputs,
+    transposed,
+)
 from .sums import extra_sum, lost_contributions, missing_term
 
 # In order: what is simple and cannot be mistaken first, what fits many things last.
 FIRST_ORDER = [
     no_gradient,
+    no_influence,
     forgotten_cotangent,
     wrong_fast_path,
     constant_factor,
     swapped_inputs,
+    not_transposed,
     transposed,
     flipped,
     lost_contributions,

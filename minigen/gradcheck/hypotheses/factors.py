@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from ..report import Diagnosis
+from ..soundness import NOT_LINEAR
 from .words import companions, name_of_factor
 
 
@@ -14,6 +15,16 @@ def no_gradient(e):
             "no gradient",
             f"the result depends on {e.name}, but its VJP gives 0, or no gradient reaches it.",
             "Give the op a VJP for it; and do not cut it with detach(), .data or no_grad().",
+        )
+
+
+def no_influence(e):
+    if e.scale and abs(e.N).max(initial=0) <= e.noise * e.scale:
+        return Diagnosis(
+            "ignored input",
+            f"the result does not change with {e.name} at this point, but the VJP for it gives something.",
+            "If the result moves in steps (round, sign, argmax) and the VJP is meant (a straight-through estimator), "
+            "it is no derivative, and no check can pass. Else: is an argument forgotten?",
         )
 
 
@@ -31,7 +42,10 @@ def forgotten_cotangent(e):
         ones = np.ones_like(v)
         if e.jacobian and e.same(e.analytic_of(ones)[e.places], ones @ e.N):
             text += " (for g = 1 it is right)"
-    return Diagnosis("forgotten cotangent", f"{text}.", "Multiply by g: a VJP returns g · ∂out/∂x, summed over out.")
+        return Diagnosis(
+            "forgotten cotangent", f"{text}.", "Multiply by g: a VJP returns g · ∂out/∂x, summed over out."
+        )
+    return Diagnosis("forgotten cotangent", f"{text}.", NOT_LINEAR)
 
 
 def wrong_fast_path(e):

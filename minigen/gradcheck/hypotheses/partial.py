@@ -7,6 +7,7 @@ import numpy as np
 from ..report import Diagnosis
 from .words import name_of_factor
 
+UNLIKELY = 200  # ways to choose the wrong elements, for what they have in common to mean anything
 SHARE = 0.1  # of the elements must be right, where they have nothing in common that can be named
 
 
@@ -43,15 +44,15 @@ def pattern(e, wrong):
     """What the wrong elements have in common, in words: the value of x, an index along an axis; None: nothing."""
     if wrong.sum() == 1:
         return f"at {first_of(e, wrong)}"
+    if math.comb(len(wrong), int(wrong.sum())) < UNLIKELY:  # any few elements have something in common
+        return None
     x = e.x.reshape(-1)[e.places]
-    for name, q in [(e.name, x), *[(n, o.reshape(-1)[e.places]) for n, o in e.others.items() if o.shape == e.x.shape]]:
-        q = q - x if name != e.name else q
-        label = name if name == e.name else f"{name} − {e.name}"
-        if len(wrong) >= 4 and wrong.any() and not wrong.all():
-            for sign, low, high in (("<", q[wrong], q[~wrong]), (">", q[~wrong], q[wrong])):
-                if low.max() < high.min():
-                    border = 0.0 if low.max() <= 0 <= high.min() else (low.max() + high.min()) / 2
-                    return f"exactly where {label} {sign} {border:.4g}"
+    others = [(f"{n} − {e.name}", o.reshape(-1)[e.places] - x) for n, o in e.others.items() if o.shape == e.x.shape]
+    for name, q in [(e.name, x), (f"|{e.name}|", abs(x)), *others]:
+        for sign, low, high in (("<", q[wrong], q[~wrong]), (">", q[~wrong], q[wrong])):
+            if low.max() < high.min():
+                border = 0.0 if low.max() <= 0 <= high.min() else (low.max() + high.min()) / 2
+                return f"exactly where {name} {sign} {border:.4g}"
     if e.whole:
         grid = wrong.reshape(e.x.shape)
         for axis, n in enumerate(e.x.shape):

@@ -8,6 +8,16 @@ from ..report import Diagnosis
 from .words import axes_text, subsets
 
 
+def not_transposed(e):
+    """The Jacobian itself where its transpose belongs: of a square one, J·g has the right shape too."""
+    if e.jacobian and e.whole and e.N.shape[0] == e.N.shape[1] and e.explains(e.N.T):
+        return Diagnosis(
+            "transposed",
+            f"the VJP for {e.name} gives J·g instead of Jᵀ·g: the function's own map, not its transpose.",
+            "Apply the transpose: sums run over the outputs, in reverse; a rotation turns back.",
+        )
+
+
 def transposed(e):
     if not e.whole or e.x.ndim < 2:
         return None
@@ -61,7 +71,7 @@ def offsets(shape):
     last = range(max(0, len(shape) - 2), len(shape))
     found = [{a: s} for a in range(len(shape)) for s in (1, -1, 2, -2)]
     found += [dict(zip(last, s)) for s in itertools.product((1, -1), repeat=2)] if len(last) == 2 else []
-    return [o for o in found if all(shape[a] >= 2 + abs(s) for a, s in o.items())]
+    return [o for o in found if all(shape[a] > 2 * abs(s) for a, s in o.items())]
 
 
 def within(offset, ndim):

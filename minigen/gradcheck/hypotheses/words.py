@@ -28,7 +28,10 @@ def name_of_factor(c, e):
     powers = (1, "{}"), (-1, "1/{}"), (0.5, "√{}"), (-0.5, "1/√{}"), (2, "{}²"), (-2, "1/{}²")
     for (p, text), (n, why) in itertools.product(powers, sizes.items()):
         if n > 1 and near(n**p):
-            return f"{sign}{'' if p == 1 else f'{c:.4g} = {sign}'}{text.format(n)}" + (f" ({why})" if why else "")
+            perhaps = "perhaps as " if n <= 5 else ""  # small numbers come about in other ways
+            return f"{sign}{'' if p == 1 else f'{c:.4g} = {sign}'}{text.format(n)}" + (
+                f" ({perhaps}{why})" if why else ""
+            )
     for value, text in ((math.pi, "π"), (2 * math.pi, "2π"), (math.log(2), "ln 2"), (1 / math.log(2), "1/ln 2")):
         if near(value):
             return f"{sign}{text}"
