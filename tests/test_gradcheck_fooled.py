@@ -92,7 +92,29 @@ def test_outputs_in_nested_tuples_and_dicts_are_checked():
     assert kind_of(lambda x: {"a": x * 1.0, "b": [wrong_square(x)]}, X) == "constant factor"
 
 
+def test_a_result_that_the_next_call_overwrites_is_found():
+    buffer = np.empty_like(X)
+    f = op(x=lambda g, x: g * (1 - ops.tanh(x) ** 2))(lambda x: np.tanh(x, out=buffer))
+    report = gradcheck(f, X, raise_on_failure=False)
+    assert "it writes both into one array" in report.diagnosis.text
+
+
 # ------------------------------------------------------------------------------------------------ must be named right
+
+
+def test_kinks_beside_a_wrong_gradient_do_not_hide_its_cause():
+    doubled = op(x=lambda g, x: 2 * g * (x > 0))(lambda x: np.maximum(x, 0))
+    x = np.array([0.0, 1.0, -2.0, 0.0, 0.5])
+    report = gradcheck(doubled, x, raise_on_failure=False)
+    assert report.diagnosis.text.startswith("the VJP for x gives 2 ")
+    assert "2 elements at a kink" in report.notes[0]
+
+
+def test_a_border_that_is_left_out_is_no_shift_where_the_derivative_is_the_same_everywhere():
+    inside = np.array([0.0, 1, 1, 1, 1])
+    f = op(x=lambda g: g * inside)(lambda x: x.sum())
+    report = gradcheck(f, rng.standard_normal(5), order=1, raise_on_failure=False)
+    assert report.diagnosis.text.startswith("the VJP for x is right at 4 of 5 elements, and wrong at [0]")
 
 
 def test_a_straight_through_estimator_is_no_derivative():
