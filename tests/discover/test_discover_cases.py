@@ -114,6 +114,56 @@ def test_weights_of_a_module_that_is_made_are_not_where_they_begin(found):
         assert (case.f.weight.data != 0).all()
 
 
+DROPS = """
+class Drops(Module):
+    def forward(self, x):
+        return x * 2 if self.training else wrong(x)
+
+@op(x=lambda g: g)
+def wrong(x):
+    return x * 2
+"""
+
+
+def test_of_a_module_that_is_made_both_modes_are_drawn_and_a_wrong_one_is_found(found):
+    swept = sweep(found(DROPS)["Drops"].draw, 25)
+    assert not swept
+    assert str(swept.case) == "x (2, 3); in eval()"
+    modes = [case.f.training for case in sampled(found(GATE)["Gate"].draw, 30)]
+    assert modes.count(True) > modes.count(False) > 0
+
+
+@pytest.mark.parametrize(
+    ("made", "mode"), [("Drops()", True), ("Drops().eval()", False), ("lambda: Drops().eval()", False)]
+)
+def test_a_given_instance_keeps_its_mode_and_so_does_what_is_made_in_eval(found, made, mode):
+    targets = found(DROPS + f'def examples():\n    return {{"Drops": ({made}, "N C")}}')
+    assert {case.f.training for case in sampled(targets["Drops"].draw, 20)} == {mode}
+
+
+def test_a_module_takes_options_which_a_given_instance_does_not_keep(found):
+    targets = found("""
+        class Power(Module):
+            def __init__(self):
+                self.weight = Parameter(np.full(3, 2.0, "float32"))
+
+            def forward(self, x, *, by, mask):
+                return x**by * self.weight * mask
+
+        power = Power()
+
+        def examples():
+            options = {"by": st.integers(2, 3), "mask": np.ones(3)}
+            return {"Power": ("N 3", options), "Power: given": (power, "N 3", options)}
+    """)
+    assert all(sweep(t.draw, 5) for t in targets.values())
+    case = sampled(targets["Power: given"].draw, 1)[0]
+    assert str(case) == "x (2, 3); by=2, mask=(3,)"
+    assert case.f(np.ones((2, 3)), by=3).shape == (2, 3)
+    assert "forward" not in vars(targets["Power"].of.forward.__globals__["power"])
+    assert list(vars(case.f)) == ["weight", "forward"]
+
+
 def test_a_given_instance_is_left_as_found(found):
     targets = found(GATE + 'gate = Gate(3)\ndef examples():\n    return {"Gate": (gate, "N 3")}')
     cases = sampled(targets["Gate"].draw, 5)

@@ -96,6 +96,59 @@ def test_usual_shapes_are_inferred(found, source, how):
     assert sweep(target.draw, 10)
 
 
+@pytest.mark.parametrize(
+    ("source", "advised"),
+    [
+        (
+            "class F(Module):\n    def __init__(self, n):\n        self.w = Parameter(np.ones((n, 2)))\n"
+            "    def forward(self, x):\n        return self.w[x]",
+            '{"F": arrays(int, 3, elements=st.integers(0, 4))}',
+        ),
+        (
+            "def f(x, labels):\n    return ops.cross_entropy(x, labels)",
+            '{"f": ("3 5", arrays(int, 3, elements=st.integers(0, 4)))}',
+        ),
+    ],
+    ids=["one input", "two inputs"],
+)
+def test_integers_as_they_are_advised_can_be_drawn(found, source, advised):
+    imports = "from hypothesis.extra.numpy import arrays\n"
+    (target,) = found(imports + source + f"\ndef examples():\n    return {advised}").values()
+    swept = sweep(target.draw, 10)
+    assert swept
+    assert swept.draws == 10
+
+
+def test_a_function_whose_vjps_take_none_of_the_shapes_is_left_to_the_check(found):
+    targets = found("""
+        @op(x=lambda g: g[17])
+        def same(x):
+            return x * 1.0
+
+        class Same(Module):
+            def forward(self, x):
+                return same(x)
+    """)
+    assert targets["Same"].how == "inferred: x (N, C)"
+    assert sweep(targets["Same"].draw, 5).report.diagnosis.kind == "VJP raises"
+
+
+def test_square_matrices_are_tried_where_nothing_else_runs(found):
+    targets = found("""
+        @op(x=lambda g, out: -(out.T @ g @ out.T))
+        def inverse(x):
+            return np.linalg.inv(x)
+
+        @op(x=lambda g: g.T)
+        def right_for_squares_only(x):
+            n, c = x.shape
+            return x * 1.0
+    """)
+    assert targets["inverse"].how == "inferred: x (D, D)"
+    assert targets["right_for_squares_only"].how == "inferred: x (N, C)"
+    assert sweep(targets["inverse"].draw, 10)
+
+
 def test_a_convolution_is_inferred_from_the_name_weight(found):
     targets = found("""
         @op(x=lambda g, weight: ops.conv_transpose2d(g, weight), weight=lambda g: None)

@@ -3,8 +3,9 @@
     def scale(x: "N C", w: "C")             shapes as annotations; Annotated[Tensor, "N C"] does as well
 
 Without them the usual shapes are tried in the order of `usual_shapes`, at sizes that all differ; the first that runs,
-and gives finite floats that depend on the input, is taken. A Module class is made from sizes where all that its
-constructor needs are sizes, as in Dense(in_features, out_features): integers by annotation or by name.
+and gives finite floats that depend on the input, is taken; integers as inputs are not tried. A Module class is made
+from sizes where all that its constructor needs are sizes, as in Dense(in_features, out_features): integers by
+annotation or by name.
 """
 
 import __future__
@@ -17,7 +18,8 @@ import re
 import typing
 
 from ...autograd import Op, grad
-from .inputs import Recipe, Refused, is_module, made_of
+from ..subject import is_float
+from .inputs import Recipe, Refused, Unmade, is_module, made_of
 from .shapes import DOMAINS, SMALL, Unfit, at_typical_sizes
 from .trial import call, finite, raw
 
@@ -25,8 +27,11 @@ ONE = "N C", "N C H W", "N L C", "N", ""  # the fewest axes first: what is meant
 DENSE = ("N C", "O C", "O"), ("N C", "C O", "O")
 CONV = ("N C H W", "O C kh kw", "O"), ("N C H W", "C O kh kw", "O")
 PER_CHANNEL = ("N C H W", "C"), ("N C", "C"), ("N C H W", ""), ("N C", "")
+SQUARE = "D D"  # where nothing else runs: a VJP that transposes by mistake would pass
 MATRICES, VECTORS = {"weight", "weights", "w", "W", "kernel"}, {"bias", "gamma", "beta", "scale", "shift"}
-SIZE = re.compile("[A-Za-z]|n_.*|num_.*|(.*_)?(channels|features|dim|size|units|width|hidden|groups|heads)")
+SIZE = re.compile("[A-Za-z]|n_.*|num_.*|(.*_)?(channels|features|dim|size|units|width|hidden|groups|heads|classes)")
+INTEGERS = re.compile(r"\bintegers?\b|\bindices (in|must)\b")  # in the message of who wants them, not floats
+INDEX = re.compile("(.*_)?(idx|ids?|index|indices|labels?|tokens?)")
 
 
 def recipe_of(name, of):
@@ -39,27 +44,63 @@ def recipe_of(name, of):
         return _annotated(name, of, inputs, optional, shapes), "annotations"
     arguments = [n for n in made_of(of) if n != "rng"] if isinstance(of, type) else []
     sizes = arguments or (_sizes_of_weights(name, of) if is_module(of) else [])
-    refusals, runs = {}, []
+    refusals, runs = [], []
     for names in dict.fromkeys([(*inputs, *optional), tuple(inputs)]):
-        for items in usual_shapes([n.removeprefix("*") for n in names], sizes):
+        for items in [*usual_shapes([n.removeprefix("*") for n in names], sizes), (SQUARE,) * len(names)]:
+            if runs and SQUARE in items:
+                continue
             recipe, how = Recipe(name, of, items), _described(of, arguments, names, items)
             try:
                 good = _is_good(recipe)
             except Refused as error:
-                refusals.setdefault(str(error), how)
+                refusals.append((error, how))
             else:
                 runs.append((recipe, f"inferred: {how}"))
                 if good:
                     return runs[-1]
-    if runs:
+    if runs and (isinstance(of, Op) or _reacts(runs[0][0])):
         return runs[0]
-    tried = "; ".join(f"{how}: {error}" for error, how in list(refusals.items())[:2])
-    x = f"{'self, ' * is_module(of)}{inputs[0].removeprefix('*') if inputs else 'x'}"
-    raise Unfit(
-        f"{name}: refuses the usual shapes ({tried}). Annotate them, as in "
+    raise Unfit(f"{name}: {_refusal(name, of, inputs, refusals, bool(runs))}")
+
+
+def _refusal(name, of, inputs, refusals, ran):
+    """Why nothing was inferred, and what to do.
+
+    refusals: [(exception, on which inputs)].  ran: whether it ran on some inputs, though what came did not react.
+    """
+    first = {}
+    for error, how in refusals:
+        first.setdefault(str(error), f"{how}: {error}")
+    tried = "; ".join([*first.values()][:2])
+    if refusals and all(isinstance(error, Unmade) for error, _ in refusals):
+        return f"its constructor raises {refusals[0][0]}. Make one in examples(): {_made_by_hand(name, of)}."
+    asks = next((text for error, text in first.items() if INTEGERS.search(error)), None)
+    inputs = [n.removeprefix("*") for n in inputs]
+    indices = [n for n in inputs if INDEX.fullmatch(n)]
+    if ran or asks or indices:
+        why = f"{' and '.join(indices)} look{'s' * (len(indices) == 1)} like integers, which are not inferred"
+        if not indices:
+            why = f"the result does not change with {', '.join(inputs)}, as real numbers" if ran else f"refuses {asks}"
+        integers = "arrays(int, 3, elements=st.integers(0, 4))"
+        size = next((n for n in made_of(of) if n != "rng"), "C") if isinstance(of, type) else "C"
+        items = integers if len(inputs) < 2 else f'("3 {size}", {integers})'
+        return (
+            f"{why}. If integers are meant (labels, indices), give them in examples(), such as "
+            f'{{"{name}": {items}}} with arrays from hypothesis.extra.numpy. Without derivative by design: '
+            f'{{"{name}": None}}.'
+        )
+    x = f"{'self, ' * is_module(of)}{inputs[0] if inputs else 'x'}"
+    return (
+        f"refuses the usual shapes ({tried}). Annotate them, as in "
         f'def {"forward" if is_module(of) else name}({x}: "N C"), or give inputs in examples(): '
         f'{{"{name}": ("N C", ...)}}.'
     )
+
+
+def _made_by_hand(name, of):
+    """`{"Gate": (Gate(channels=..., rng=Generator(0)), "N C")}`"""
+    given = ", ".join("rng=Generator(0)" if n == "rng" else f"{n}=..." for n in made_of(of))
+    return f'{{"{name}": ({name}({given or "..."}), "N C")}}'
 
 
 def _sizes_of_weights(name, of):
@@ -117,7 +158,7 @@ def _check_constructor(name, of):
         if argument != "rng" and parameters[argument].annotation not in (int, "int") and not SIZE.fullmatch(argument):
             raise Unfit(
                 f"{name}: its constructor needs {argument!r}, which cannot be guessed. Make one in examples(): "
-                f'{{"{name}": ({name}({argument}=...), "N C")}}.'
+                f"{_made_by_hand(name, of)}."
             )
 
 
@@ -177,19 +218,32 @@ def _is_good(recipe):
         if finite(outputs):
             _, others = call(recipe.name, tried.case(source))  # the same sizes, other values
             depends = not recipe.items or any(bool((raw(a) != raw(b)).any()) for a, b in zip(outputs, others))
-            return depends and _can_go_back(leaves, outputs)
+            return depends and _gradients(leaves, outputs) is not None
     return False
 
 
-def _can_go_back(leaves, outputs):
-    """Whether the VJPs take these shapes. Where they take none of the usual ones, the check itself says so."""
-    outputs = [y for y in outputs if getattr(y, "node", None)]
+def _gradients(leaves, outputs):
+    """[gradient or None] of each output in each leaf; None where the VJPs do not take these shapes.
+
+    Where they take none of the usual ones, the check itself says so.
+    """
     try:
-        for y in outputs:
-            grad(y, leaves, y.detach(), allow_unused=True)
+        recorded = [y for y in outputs if getattr(y, "node", None)]
+        return [g for y in recorded for g in grad(y, leaves, y.detach(), allow_unused=True)]
     except Exception:
-        return False
-    return True
+        return None
+
+
+def _reacts(recipe):
+    """Whether a gradient arrives at the inputs, or the result changes when they do, be it a little."""
+    case = recipe.case(at_typical_sizes())
+    leaves, outputs = call(recipe.name, case)
+    gradients = _gradients(leaves, outputs)
+    if not leaves or gradients is None or any(g is not None for g in gradients):
+        return True
+    nearby = case._replace(inputs=tuple(x * 1.001 if is_float(x) else x for x in case.inputs))
+    _, moved = call(recipe.name, nearby)
+    return not finite(outputs) or any(bool((raw(y) != raw(z)).any()) for y, z in zip(outputs, moved))
 
 
 def _described(of, sizes, names, shapes):

@@ -1,5 +1,6 @@
 """What is called with what: a Recipe says it, and gives a Case for any choice of sizes, values and options."""
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable
@@ -10,28 +11,35 @@ import numpy as np
 
 from ...autograd import Tensor
 from ...backend import Generator, asarray
-from ..subject import argument_names
+from ..subject import argument_names, is_float
 from .shapes import Unfit, array, values
 from .strategies import LAYOUTS, st
+
+MODES = "train", "train", "eval"  # one in three
 
 
 class Refused(Exception):
     """The target raised an exception for these inputs."""
 
 
+class Unmade(Refused):
+    """The constructor of a Module raised an exception for these sizes."""
+
+
 class Case(NamedTuple):
     """One drawn check: `gradcheck(case.f, *case.inputs)`. The options are bound in f already."""
 
-    f: Callable  # the op, a partial of it with its __name__, or a Module
+    f: Callable  # the op, a partial of it with its __name__, or a Module (with options: a copy that has them bound)
     inputs: tuple
     options: dict  # for messages
 
     def __str__(self):
-        """x (2, 3) channels last, w (3,); axis=1."""
+        """x (2, 3) channels last, w (3,); axis=1; in eval()."""
         names = argument_names(self.f, len(self.inputs))
         given = [f"{n} {_brief(x)}" for n, x in zip(names, self.inputs)]
         options = [f"{k}={_brief(v)}" for k, v in self.options.items()]
-        return "; ".join(filter(None, (", ".join(given), ", ".join(options)))) or "no inputs"
+        mode = "" if getattr(self.f, "training", True) else "in eval()"
+        return "; ".join(filter(None, (", ".join(given), ", ".join(options), mode))) or "no inputs"
 
 
 def _brief(x):
@@ -61,7 +69,7 @@ class Recipe:
     domain: str = ""
 
     def case(self, source):
-        """A Case by the choices of `source`. Raises Unfit for an unreadable shape, Refused where making f fails."""
+        """A Case by the choices of `source`. Raises Unfit for an unreadable shape, Unmade where making f fails."""
         drawn = lambda v: source.draw(v) if isinstance(v, st.SearchStrategy) else v
         items = [drawn(v) for v in as_tuple(drawn(self.items))]
         options = items.pop() if items and isinstance(items[-1], dict) else {}
@@ -79,9 +87,7 @@ class Recipe:
     def _with(self, f, options):
         """f with its options and the name of the target; an op without options stays an op."""
         if is_module(f):
-            raise Unfit(
-                f"{self.name}: a Module takes no options here; got {', '.join(options)}. Give them in their places."
-            )
+            return _bound(f, options)
         if options or getattr(f, "__name__", None) != self.name:
             f = functools.partial(f, **options)
             f.__name__ = self.name
@@ -104,6 +110,19 @@ def is_instance(x):
     return is_module(x) and not isinstance(x, type)
 
 
+def _bound(module, options):
+    """A Module of the same parameters whose forward has these options. Raises Unfit where calling it goes elsewhere.
+
+    Arrays are in float32 as those in a Module are, so that they decide the dtype of no result.
+    """
+    if type(module).__call__ is type(module).forward:
+        raise Unfit(f"{type(module).__name__}: has no options of its own. Let __call__ call self.forward to bind some.")
+    module = copy.copy(module)
+    options = {k: v.astype("float32") if is_float(v) else v for k, v in options.items()}
+    module.forward = functools.partial(module.forward, **options)
+    return module
+
+
 def _called(of, items):
     """(what is called or, for a class of Modules, makes what is called; the other items).
 
@@ -118,15 +137,17 @@ def _made(make, source):
     """make(sizes by name); `rng` is a seeded Generator, so that weights are the same each time.
 
     Weights are moved a little: at 1, where those of a norm begin, a VJP that forgets them would be right; a bias of 0
-    may put a unit on the kink of relu.
+    may put a unit on the kink of relu. The mode is drawn too, unless `make` has called eval().
     """
     arguments = {n: Generator(0) if n == "rng" else source.size(n) for n in made_of(make)}
     try:
         module = make(**arguments)
     except Exception as error:
-        raise Refused(sentence_of(error)) from error
+        raise Unmade(sentence_of(error)) from error
     for i, (_, p) in enumerate(module.named_parameters()):
         p.data = p.data + asarray(values(p.shape, [0, i], 0.1)).astype(p.dtype)
+    if getattr(module, "training", False) and hasattr(module, "eval") and source.pick(MODES) == "eval":
+        module.eval()
     return module
 
 

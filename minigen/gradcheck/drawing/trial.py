@@ -4,7 +4,7 @@ import warnings
 
 from ...autograd import Tensor
 from ...backend import namespace
-from ..subject import as_found, is_float, leaf
+from ..subject import as_found, describe_kind, flat, is_float, leaf
 from .inputs import Refused, sentence_of
 from .shapes import Unfit
 
@@ -23,14 +23,14 @@ def call(name, case):
             out = case.f(*inputs)
         except Exception as error:
             raise Refused(sentence_of(error)) from error
-    outputs = out if isinstance(out, tuple | list) else [out]
+    outputs = flat(out)
     found = [y for y in outputs if is_float(y)]
     if all(raw(y) is None for y in outputs):
         raise Unfit(f"{name}: returns None. Does it end without a return?")
     if not found:
         raise Unfit(
             f"{name}: expected a Tensor of floats, or a tuple of them, as the result; got "
-            f"{', '.join(_kind_of(y) for y in outputs)}. If it has no derivative by design, say so in examples(): "
+            f"{', '.join(describe_kind(y) for y in outputs)}. If it has no derivative by design, say so in examples(): "
             f'"{name}": None.'
         )
     return [x for x in inputs if is_float(x)], found
@@ -51,10 +51,6 @@ def raw(x):
 def _as_tensor(x):
     """A copy as a leaf, so that a function that differentiates inside, or writes into its inputs, may do so."""
     return leaf(namespace(raw(x)).array(raw(x), copy=True)) if is_float(x) else x
-
-
-def _kind_of(y):
-    return f"{type(y).__name__} of {y.dtype}" if hasattr(y, "dtype") else type(y).__name__
 
 
 def _fix_of(case):
