@@ -1,7 +1,9 @@
 """Where nothing can be checked, one sentence says why, and what to do."""
 
+import sys
+
 import pytest
-from planted import CUBE, GATE, HEAD
+from planted import CUBE, HEAD
 
 from minigen.gradcheck.drawing.discover import DiscoverError, discover
 
@@ -18,7 +20,7 @@ from minigen.gradcheck.drawing.discover import DiscoverError, discover
         ('def f(x: "N"):\n    ops.exp(x)', "f: returns None. Does it end without a return?"),
         (
             "@op(x=lambda g: g)\ndef f(x):\n    return x > 0",
-            "f: expected a Tensor of floats, or a tuple of them, as the result; got Tensor of bool. If it has no "
+            "f: expected a Tensor of floats, or a tuple of them, as the result; got a Tensor of bool. If it has no "
             'derivative by design, say so in examples(): "f": None.',
         ),
         (
@@ -55,11 +57,46 @@ from minigen.gradcheck.drawing.discover import DiscoverError, discover
             'f: w has no shape, though others have. Annotate it too: w: "N C".',
         ),
         (
-            GATE + 'def examples():\n    return {"Gate": (Gate(3), "N 3", {"mode": 1})}',
-            "Gate: a Module takes no options here; got mode. Give them in their places.",
+            "class F(Module):\n    def __init__(self, width, table, *, rng):\n        self.t = table\n"
+            "    def forward(self, x):\n        return x",
+            "F: its constructor needs 'table', which cannot be guessed. Make one in examples(): {\"F\": "
+            '(F(width=..., table=..., rng=Generator(0)), "N C")}.',
+        ),
+        (
+            "class F(Module):\n    def __init__(self):\n        open('no-such-file')\n"
+            "    def forward(self, x):\n        return x",
+            "F: its constructor raises FileNotFoundError: [Errno 2] No such file or directory: 'no-such-file'. Make "
+            'one in examples(): {"F": (F(...), "N C")}.',
+        ),
+        (
+            "class F:\n    def named_parameters(self):\n        return []\n    def forward(self, x, *, by=1):\n"
+            "        return x * by\n    __call__ = forward\n"
+            'def examples():\n    return {"F": ("N", {"by": 2})}',
+            "F: has no options of its own. Let __call__ call self.forward to bind some.",
+        ),
+        (
+            "class F(Module):\n    def forward(self, x):\n        return ops.one_hot(x, 5)",
+            "F: the result does not change with x, as real numbers. If integers are meant (labels, indices), give them "
+            'in examples(), such as {"F": arrays(int, 3, elements=st.integers(0, 4))} with arrays from '
+            'hypothesis.extra.numpy. Without derivative by design: {"F": None}.',
+        ),
+        (
+            "class F(Module):\n    def __init__(self, n):\n        self.w = Parameter(np.ones((n, 2)))\n"
+            "    def forward(self, x, labels):\n        return x * self.w[labels]",
+            "F: labels looks like integers, which are not inferred. If integers are meant (labels, indices), give them "
+            'in examples(), such as {"F": ("3 n", arrays(int, 3, elements=st.integers(0, 4)))} with arrays from '
+            'hypothesis.extra.numpy. Without derivative by design: {"F": None}.',
+        ),
+        (
+            "class F(Module):\n    def __init__(self):\n        self.w = Parameter(np.ones((5, 2)))\n"
+            "    def forward(self, x):\n        return self.w[x]",
+            "F: refuses x (N, 2): IndexError: arrays used as indices must be of integer (or boolean) type. If integers "
+            "are meant (labels, indices), give them in examples(), such as "
+            '{"F": arrays(int, 3, elements=st.integers(0, 4))} with arrays from hypothesis.extra.numpy. Without '
+            'derivative by design: {"F": None}.',
         ),
     ],
-    ids=range(12),
+    ids=range(17),
 )
 def test_where_nothing_can_be_drawn_one_sentence_says_why_and_what_to_do(found, source, problem):
     (target,) = found(source).values()
@@ -99,7 +136,6 @@ def test_a_folder_that_is_no_package(tmp_path):
         ("x = 1\ndef f(:\n", "line 2: SyntaxError: invalid syntax"),
         ("import no_such_library\n", "line 1: ModuleNotFoundError: No module named 'no_such_library'"),
         ("import json\njson.loads('{')\n", "line 2: JSONDecodeError: Expecting property name"),
-        ("import sys\nsys.exit(3)\n", "line 2: SystemExit: 3"),
         ("from minigen import op\n@op(y=lambda g: g)\ndef f(x):\n    return x\n", "line 2: TypeError: op 'f': a rule"),
     ],
 )
@@ -107,6 +143,30 @@ def test_a_file_that_does_not_import_is_told_by_line_and_exception(complaint, so
     text = complaint(source, head="")
     assert f"does not import; my_layer.py, {message}" in text
     assert text.endswith("Mend that line first.")
+
+
+@pytest.mark.parametrize("line", ["sys.exit(3)", "n = int(sys.argv[1])"])
+def test_a_file_that_is_a_program_is_told_where_its_end_belongs(complaint, line):
+    text = complaint(f"import sys\n{line}\n", head="")
+    assert "does not import; my_layer.py, line 2: " in text
+    assert text.endswith('What only a program is to do belongs under `if __name__ == "__main__":`.')
+
+
+def test_a_file_finds_only_its_own_name_on_the_command_line(found, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["gradcheck", "my_layer.py", "--draws", "5"])
+    targets = found("import sys\nassert sys.argv == [__file__]\n" + CUBE)
+    assert list(targets) == ["cube"]
+    assert sys.argv[0] == "gradcheck"
+
+
+def test_a_relative_import_without_a_package_is_told_what_makes_one_and_that_helps(package):
+    root = package({"a.py": CUBE + "from .b import HALF\n", "b.py": "HALF = 0.5\n"})
+    (root / "__init__.py").unlink()
+    with pytest.raises(DiscoverError, match=r"relative import with no known parent package") as caught:
+        discover(root / "a.py")
+    assert f"make one (touch {root / '__init__.py'})" in str(caught.value)
+    (root / "__init__.py").touch()
+    assert [t.name for t in discover(root / "a.py")] == [t.name for t in discover(root)] == ["cube"]
 
 
 def test_a_file_that_defines_nothing(complaint):

@@ -117,15 +117,34 @@ def on_path(folder):
 
 @contextlib.contextmanager
 def _explained(name, path=None):
-    """Any exception becomes a DiscoverError with the line of the file it comes from."""
+    """Any exception becomes a DiscoverError with the line of the file it comes from.
+
+    Inside, a file that reads its command line finds its own name there, and nothing of ours.
+    """
+    before, sys.argv = sys.argv, [str(path or name)]
     try:
         yield
     except DiscoverError:
         raise
     except (Exception, SystemExit) as error:
         raise DiscoverError(
-            f"discover({name!r}): does not import; {place_of(error, path)}. Mend that line first."
+            f"discover({name!r}): does not import; {place_of(error, path)}. {_fix_of(error, path)}"
         ) from error
+    finally:
+        sys.argv = before
+
+
+def _fix_of(error, path):
+    if path and "no known parent package" in str(error):
+        folder = path.parent
+        return (
+            f"The folder {folder.name} is a package only with a file __init__.py: make one (touch "
+            f"{folder / '__init__.py'}) and name this file again, or all of it: python -m minigen.gradcheck {folder}"
+        )
+    lines = [frame.line or "" for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SystemExit) or any("sys.argv" in line for line in lines):
+        return 'What only a program is to do belongs under `if __name__ == "__main__":`.'
+    return "Mend that line first."
 
 
 def place_of(error, path=None):
