@@ -32,6 +32,7 @@ from .gradcheck.drawing.strategies import (
 )
 from .gradcheck.drawing.sweep import sweep
 from .gradcheck.drawing.target import INFER, make_target
+from .gradcheck.showing.verdict import in_precision
 from .nn import Module
 
 __all__ = [
@@ -90,6 +91,9 @@ def check(target, *inputs, draws=25, order=2, **options):
         Without inputs they are read from annotations or inferred.
     draws: how many.  order, options: as in `gradcheck`: seed, tol, dtype.
 
+    Without `dtype` the last case is checked in float32 besides, as by `python -m minigen.gradcheck`: results and
+    gradients are float32, and those of float64 but for rounding. The GPU is left to the command.
+
     Draws are the same in each run. Raises GradientError with the report of the simplest failing
     case and its inputs; ValueError where nothing can be checked.
 
@@ -105,8 +109,12 @@ def check(target, *inputs, draws=25, order=2, **options):
     swept = sweep(found.draw, draws, order=order, **options)
     if swept.case is None:
         raise ValueError(f"check({name}): every drawn input was refused; the last: {found.refused[-1]}. Give others.")
-    if not swept:
-        error = GradientError(swept.report)
-        error.add_note(f"for the inputs {swept.case} ({found.how}; draw {swept.draws} of {draws})")
+    report, where = swept.report, f"draw {swept.draws} of {draws}"
+    if report and "dtype" not in options:
+        low = in_precision(found, swept.case, options.get("seed", 0))
+        report, where = (report, where) if low else (low, "in float32")
+    if not report:
+        error = GradientError(report)
+        error.add_note(f"for the inputs {swept.case} ({found.how}; {where})")
         raise error
-    return swept.report
+    return report

@@ -113,6 +113,17 @@ def test_order_and_tolerance_are_those_of_gradcheck():
     assert failure(cube, "N").report.order == 2
 
 
+def test_what_is_wrong_in_float32_only_is_found_as_the_command_finds_it():
+    @op(x=lambda g, x: g * 3 * x**2 * (1 if g.dtype == np.float64 else 1.5))
+    def cube(x):
+        return x**3
+
+    error = failure(cube, "N C")
+    assert error.report.diagnosis.kind == "constant factor"
+    assert "; in float32)" in error.__notes__[0]
+    assert check(cube, "N C", dtype="float64")
+
+
 def test_draws_are_counted_and_the_same_each_time():
     seen = []
 

@@ -95,10 +95,10 @@ def run(args):
         can_be_written("--png", Path(args.png), folder=True)
     backend.use("numpy")
     gpu = args.backend != "numpy" and _gpu(args.backend)
-    pairs = _targets(args, gpu)
+    pairs, unseen = _targets(args, gpu)
     verdicts = _judged(pairs, args)
     missing = len(pairs) - len(verdicts)
-    _say(verdicts, gpu, args)
+    _say(verdicts, unseen, gpu, args)
     print(f"\n{summary(verdicts, missing)}")
     status = _status(verdicts, missing)
     try:
@@ -128,28 +128,33 @@ def _gpu(wanted):
 
 
 def _targets(args, gpu):
-    """[(Target, the same on the GPU or None)] of all files, or those of --only."""
+    """[(Target, the same on the GPU or None)] of all files, or those of --only; names of functions that are none."""
     from .drawing.discover import discover
     from .showing.parity import default
 
-    found = []
+    found, unseen = [], []
     for file in args.files:
-        targets = discover(file)
+        targets = discover(file, unseen)
         twins = [None] * len(targets)
         if gpu:
             with default("cupy"):
                 twins = discover(file)
         found += zip(targets, twins, strict=True)
     if not args.only:
-        return found
+        return found, unseen
     names = dict.fromkeys(t.name for t, _ in found)
     for wanted in args.only:
+        if wanted in unseen:
+            raise UsageError(
+                f'--only {wanted}: a function without shapes. Give its inputs, as in def {wanted}(x: "N C"), or in '
+                f'examples(): {{"{wanted}": ("N C", ...)}}.'
+            )
         if not any(_is_called(name, wanted) for name in names):
             close = difflib.get_close_matches(wanted, names, 1)
             there = f"There are: {', '.join(list(names)[:20])}{', ...' if len(names) > 20 else '.'}"
             guess = f"Did you mean {close[0]!r}?" if close else there
             raise UsageError(f"--only {wanted}: nothing of that name is there. {guess}")
-    return [pair for pair in found if any(_is_called(pair[0].name, wanted) for wanted in args.only)]
+    return [pair for pair in found if any(_is_called(pair[0].name, wanted) for wanted in args.only)], []
 
 
 def _is_called(name, wanted):
@@ -178,9 +183,9 @@ def _judged(pairs, args):
     return verdicts
 
 
-def _say(verdicts, gpu, args):
-    """The table, and beneath it what is wrong and what was not checked."""
-    from .showing.table import diagnosis, reason, table
+def _say(verdicts, unseen, gpu, args):
+    """The table, and beneath it remarks, what is wrong and what was not checked."""
+    from .showing.table import diagnosis, not_looked_at, reason, remarks, table
 
     if args.verbose:
         for v in verdicts:
@@ -193,6 +198,9 @@ def _say(verdicts, gpu, args):
     print(table(verdicts, gpu))
     if args.backend != "numpy" and not gpu:
         print("(No GPU here: checked on the CPU.)")
+    said = [*remarks(verdicts), *not_looked_at(unseen)]
+    if said:
+        print("", *said, sep="\n")
     for v in verdicts:
         if v.word in ("wrong", "unchecked"):
             print(f"\n{diagnosis(v) if v.wrong else reason(v)}")

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from command_cases import complaint, files_in
 
+from minigen.gradcheck import Diagnosis
 from minigen.gradcheck.drawing.inputs import Case
 from minigen.gradcheck.showing.parity import draws_random_numbers
 
@@ -169,6 +170,63 @@ def test_a_target_that_breaks_the_checker_does_not_hide_the_others(capsys, monke
     said = capsys.readouterr().out
     assert [row[-1] for row in lines_of(said).values()][1:] == ["unchecked", "right", "wrong"]
     assert "cube: the check itself ended with LookupError: something in the checker" in said
+
+
+FORGETFUL = """
+class Forgetful(nn.Module):
+    def __init__(self, channels):
+        self.weight = nn.Parameter(np.ones(channels, "float32"))
+        self.bias = nn.Parameter(np.ones(channels, "float32"))
+
+    def forward(self, x):
+        return (x - x.mean(axis=0)) * self.weight
+"""
+
+
+def test_a_bias_that_is_never_added_is_remarked_under_the_table_and_a_batch_of_one_is_not(capsys):
+    """With one image x − mean is 0, whatever x is."""
+    assert check(layer("import numpy as np\n", RIGHT, FORGETFUL), "--draws", "12", "--html", "report.html") == 0
+    said = capsys.readouterr().out
+    assert [line for line in said.splitlines() if "influence" in line] == [
+        "Forgetful: bias has no influence on the result at any inputs drawn."
+    ]
+    assert "Forgetful: bias has no influence" in Path("report.html").read_text(encoding="utf-8")
+
+
+def test_functions_that_were_not_looked_at_are_named_with_what_to_do_and_that_helps(capsys):
+    functions = "\ndef swish(x):\n    return x * mg.sigmoid(x)\n\ndef glu(x):\n    return x\n\ndef now():\n    pass\n"
+    assert check(layer(RIGHT, functions)) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        'Not looked at: the functions swish, glu. To have one checked, give its inputs, as in def swish(x: "N C"), or '
+        'in examples(): {"swish": ("N C", ...)}.'
+    ) in said
+    assert check(layer(RIGHT, functions), "--only", "cube") == 0
+    assert "Not looked at" not in capsys.readouterr().out
+    assert check(layer(RIGHT, functions), "--only", "glu") == 2
+    assert "--only glu: a function without shapes. Give its inputs" in capsys.readouterr().err
+    assert check(layer(RIGHT, functions.replace("(x)", '(x: "N C")', 1))) == 0
+    said = capsys.readouterr().out
+    assert lines_of(said)["swish"][-1] == "right"
+    assert "Not looked at: the function glu." in said
+
+
+def test_draws_that_were_passed_over_are_counted_where_they_are_most(capsys, monkeypatch):
+    from minigen.gradcheck.drawing import sweep
+
+    gradcheck, seen = sweep.gradcheck, []
+
+    def doubtful(f, *inputs, **options):
+        report = gradcheck(f, *inputs, **options)
+        if seen.append(report) or len(seen) % 4:
+            report.passed, report.diagnosis = False, Diagnosis("out of precision", "too rough.", "Check elsewhere.")
+        return report
+
+    monkeypatch.setattr(sweep, "gradcheck", doubtful)
+    assert check(layer(RIGHT), "--only", "cube") == 0
+    assert re.search(
+        r"\ncube: \d+ more draws were passed over: no difference can be trusted there\.\n", capsys.readouterr().out
+    )
 
 
 def test_several_files_come_into_one_table(capsys):
@@ -391,6 +449,7 @@ def test_a_full_disk_is_a_sentence_after_the_table_and_leaves_the_previous_page(
         (["my_layer.py", "--html", "missing/a.html"], "there is no folder"),
         (["my_layer.py", "--html", "folder"], "--html folder: is a folder. Name a file in it: folder/gradcheck.html"),
         (["my_layer.py", "--png", "missing/pictures"], "there is no folder"),
+        (["my_layer.py", "--png", "/dev/null/pictures"], "there is no folder"),
         (["my_layer.py", "--png", "empty.py"], "--png empty.py: is a file."),
         (["my_layer.py", "--draws", "0"], "--draws: expected a whole number of at least 1; got '0'."),
         (["my_layer.py", "--order", "3"], "--order: invalid choice: 3"),
@@ -405,6 +464,19 @@ def test_wrong_usage_is_one_sentence_and_ends_with_2(argv, message, capsys):
     code, said = complaint(command, argv, capsys)
     assert (code, message in said) == (2, True), said
     assert len(said.strip().splitlines()) == 1 or said.startswith("usage:")
+
+
+@pytest.mark.parametrize(("option", "name"), [("--png", "pictures"), ("--html", "report.html")])
+def test_a_folder_that_takes_no_files_is_refused_before_the_file_is_even_read(option, name, monkeypatch, capsys):
+    """As in /proc, where root has all permissions."""
+
+    def refused(**options):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
+    code, said = complaint(command, [layer("raise LookupError"), option, name], capsys)
+    assert code == 2
+    assert re.search(rf"{option} {name}: nothing can be written into the folder .* \(Read-only file system\)", said)
 
 
 def test_without_hypothesis_it_says_what_to_install(capsys, monkeypatch):

@@ -19,7 +19,8 @@ On which inputs: those of `examples()`, a function in the file (of a package: in
 
 Anything else among the inputs is handed through; the whole value may be one strategy that draws such a tuple. Floats
 among the options are constants: they are not differentiated. What examples() does not name has its shapes read from
-annotations, or inferred: see infer.py.
+annotations, or inferred: see infer.py. A Module that is made here is checked in train() and in eval(); a given
+instance as it is.
 """
 
 import difflib
@@ -36,9 +37,10 @@ from .target import INFER, Target, is_module, make_target
 __all__ = ["DiscoverError", "Target", "discover"]
 
 
-def discover(path_or_module_name):
+def discover(path_or_module_name, unseen=None):
     """[Target] of a file (`my_layer.py`), a module or a package (`minigen`), in order of definition.
 
+    unseen: a list, to which the names of plain functions of a single file are added that are no targets.
     Raises DiscoverError where the file does not exist or does not import, holds nothing to check, or its examples()
     raises or names something that is not there.
     """
@@ -51,6 +53,8 @@ def discover(path_or_module_name):
         targets += [_target(key, x, examples.pop(key)[1]) for key in own]
         if not own and _is_to_be_checked(x):
             targets.append(_target(name, x))
+        elif not own and unseen is not None and len(loaded.modules) == 1 and _may_be_differentiated(x):
+            unseen.append(name)
     targets += [_target(key, x, value) for key, (x, value) in examples.items()]
     targets += [Target(n, "module", None, how=m) for n, m in loaded.modules.items() if isinstance(m, str)]
     if not targets:
@@ -77,6 +81,11 @@ def _is_to_be_checked(x):
         code = getattr(inspect.unwrap(x.forward), "__code__", None) if is_module(x) else None
         return is_module(x) and not (code and "NotImplementedError" in code.co_names)
     return isinstance(x, Op) or bool(annotated_shapes(x))
+
+
+def _may_be_differentiated(x):
+    """Whether x is a function of something: it might have been meant as a target."""
+    return isinstance(x, FunctionType) and bool(inspect.signature(x).parameters)
 
 
 def _examples(loaded, defined):

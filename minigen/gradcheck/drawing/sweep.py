@@ -1,6 +1,6 @@
 """gradcheck of many drawn cases: the smallest that fails."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from unittest import SkipTest
 
 from hypothesis import HealthCheck, Phase, given, reject, settings
@@ -15,12 +15,14 @@ class Sweep:
 
     draws: how many cases were checked until the first failure, or altogether.
     doubtful: how many were passed over, because no difference there can be trusted ("out of precision").
+    idle: sentences on inputs without influence on the result in any of the cases.
     """
 
     report: object = None
     case: object = None
     draws: int = 0
     doubtful: int = 0
+    idle: list = field(default_factory=list)
 
     def __bool__(self):
         return bool(self.report)
@@ -60,6 +62,8 @@ def sweep(draw, draws=25, shrinks=50, **options):
             found.doubtful += 1
             reject()
         if not failures:
+            idle = [n.replace("at this point", "at any inputs drawn") for n in report.notes if "no influence" in n]
+            found.idle = [n for n in idle if n in found.idle or not found.draws]
             found.draws += 1
         if not failures or not report:
             found.report, found.case = report, case

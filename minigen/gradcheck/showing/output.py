@@ -23,8 +23,12 @@ def can_be_written(option, path, folder=False):
     if not folder and path.is_dir():
         raise UsageError(f"{option} {path}: is a folder. Name a file in it: {path / 'gradcheck.html'}")
     inside = path if folder and path.exists() else parent
-    if not os.access(inside, os.W_OK):
-        raise UsageError(f"{option} {path}: you may not write into the folder {inside}. Choose another.")
+    try:
+        tempfile.TemporaryFile(dir=inside).close()
+    except OSError as error:
+        raise UsageError(
+            f"{option} {path}: nothing can be written into the folder {inside} ({error.strerror}). Choose another."
+        ) from error
 
 
 def write_pictures(folder, verdicts, pictures):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .table import cells, columns, findings, headline, problem
+from .table import cells, columns, findings, headline, problem, remarks
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
@@ -55,7 +55,7 @@ def page(title, verdicts, pictures, summary, gpu):
     )
     if unchecked:
         sections.append(f'<section><h2 class="unchecked">Not checked</h2><dl>{unchecked}</dl></section>')
-    body = "\n".join(sections)
+    body = "\n".join([*(f"<p>{escape(line)}</p>" for line in remarks(verdicts)), *sections])
     versions = f"Python {platform.python_version()}, NumPy {np.__version__}"
     return f"""<!doctype html>
 <html lang="en">

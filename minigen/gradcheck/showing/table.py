@@ -82,6 +82,20 @@ def _wrapped(text, first="", rest="    "):
     return textwrap.fill(text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
 
 
+def remarks(verdicts):
+    """A line for each remark on a target that is right."""
+    return [_wrapped(f"{v.target.name}: {text}") for v in verdicts if v.word == "right" for text in v.remarks]
+
+
+def not_looked_at(names):
+    """[the line on functions that are no targets], or []."""
+    if not names:
+        return []
+    first = f'def {names[0]}(x: "N C")'
+    said = f"Not looked at: the function{'s' * (len(names) > 1)} {', '.join(names)}. To have one checked, give its "
+    return [_wrapped(f'{said}inputs, as in {first}, or in examples(): {{"{names[0]}": ("N C", ...)}}.')]
+
+
 def reason(verdict):
     """The paragraph about a target that was not checked."""
     return _wrapped(f"{verdict.target.name}: {problem(verdict)}")

@@ -17,6 +17,7 @@ class Verdict:
     word: "right", "wrong", "unchecked" (`problem` says why, in a sentence), or "left out" (it has no
         derivative by design, or cannot be imported here).
     draws: how many cases were checked.  stages: {each of STAGES: "ok", "WRONG" or "-" (not come to)}.
+    remarks: sentences on what is right but may not be meant, or was seen in part only.
     case, report: the smallest failure, or the last check.  trace: of an exception that ended the check, or "".
     """
 
@@ -27,6 +28,7 @@ class Verdict:
     case: object = None
     report: object = None
     problem: str | None = None
+    remarks: list = field(default_factory=list)
     trace: str = ""
 
     @property
@@ -79,17 +81,20 @@ def _judge(verdict, twin, draws, order, seed):
             f"no drawn inputs were accepted{why}. Give some: examples() returns {{{target.name!r}: (x, ...)}}."
         )
         return
+    verdict.remarks += found.idle
+    if found.doubtful > found.draws:
+        verdict.remarks.append(f"{found.doubtful} more draws were passed over: no difference can be trusted there.")
     if report.what == "second":
         verdict.stages["first"] = "ok"
     if not verdict.note("second" if report.what == "second" else "first", case, report):
         return
-    if not verdict.note("float32", case, _float32(target, case, seed)):
+    if not verdict.note("float32", case, in_precision(target, case, seed)):
         return
     if twin is not None:
         verdict.note("GPU", *same_on_the_gpu(target, twin, max(1, draws // 5), order, seed))
 
 
-def _float32(target, case, seed):
+def in_precision(target, case, seed=0):
     """The Report in float32. A function written in examples() may hold float64 arrays: no dtype is asked of it then."""
     low = in_float32(case)
     if getattr(low.f, "func", low.f) is target.of or not holds_float64(low):
