@@ -82,7 +82,7 @@ class Meter:
         pass
 
     def add(self, y, g):
-        product = y * (g.data if isinstance(g, Tensor) else g)
+        product = y.astype(np.float64) * (g.data if isinstance(g, Tensor) else g)  # squares overflow in float32
         self.total += float((product * product).sum())
 
     @property
