@@ -26,7 +26,7 @@ from pathlib import Path
 from blocks import ROOT, LessonError, blocks_of, difference, same, source_of
 
 LESSONS = Path(__file__).resolve().parent
-NOT_LESSONS = "README.md", "results.md"
+NOT_LESSONS = "README.md", "results.md", "symbols.md"
 PARTS = "exercise", "solution", "check"
 
 
