@@ -124,6 +124,13 @@ def test_what_is_wrong_in_float32_only_is_found_as_the_command_finds_it():
     assert check(cube, "N C", dtype="float64")
 
 
+def test_a_function_may_hold_float64_arrays_and_modules():
+    weights, layer = np.linspace(1, 2, 3), Gate(3)
+    layer.weight.data = weights
+    assert check(lambda x: ops.exp(x) * weights, "N 3", draws=5)
+    assert check(lambda x: layer(x), "N 3", draws=5)
+
+
 def test_draws_are_counted_and_the_same_each_time():
     seen = []
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ... import backend
 from ...backend import Generator, to_numpy
+from ..drawing.inputs import is_instance
 from ..drawing.sweep import sampled, sweep
 from ..report import Diagnosis, Report
 from ..soundness import pull
@@ -101,8 +102,9 @@ def draws_random_numbers(case):
 
 
 def holds_float64(case):
-    """Whether a case is a function with float64 arrays of its own, which cannot be had in float32."""
-    return any(is_float(v) and v.dtype == np.float64 for v in held(case))
+    """Whether a case is a function with float64 arrays of its own, or a Module of them, which stay float64."""
+    parts = [p for v in held(case) if is_instance(v) for _, p in v.named_parameters()]
+    return any(is_float(v) and v.dtype == np.float64 for v in [*held(case), *parts])
 
 
 def held(case):
