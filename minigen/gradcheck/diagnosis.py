@@ -44,10 +44,12 @@ KINDS = {
     "VJP raises": "the VJP raises an exception",
     "memory layout": "wrong for this memory layout of the inputs only",
     "out of precision": "the numeric derivative cannot be trusted here",
+    "unknown": "none of these",
+}
+BETWEEN_MACHINES = {  # what the command finds besides, where it compares precisions and devices (showing/parity.py)
     "float32 differs": "values or gradients in float32 are not those in float64",
     "GPU differs": "values or gradients on the GPU are not those on the CPU",
     "GPU fails": "it does not run on the GPU",
-    "unknown": "none of these",
 }
 
 UNKNOWN = Diagnosis(

@@ -14,7 +14,7 @@ class GradientError(AssertionError):
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is wrong. kind: one of `KINDS` in diagnosis.py.  text: what was found.  advice: what to do; a sentence."""
+    """What is wrong. kind: one of those in diagnosis.py.  text: what was found.  advice: what to do; a sentence."""
 
     kind: str
     text: str

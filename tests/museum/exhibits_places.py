@@ -24,7 +24,7 @@ def flip(x):
     return np.flip(x, axis=1).copy()
 
 
-@exhibit("shifted or transposed", normal(3, 7), at="x")
+@exhibit("permuted", normal(3, 7), says="not back", at="x")
 @op(x=lambda g: np.roll(g, 1, axis=1))
 def roll(x):
     """The gradient is rolled the same way as the values, instead of back."""
@@ -38,7 +38,7 @@ def crop(x):
     return x[:, 1:-1]
 
 
-@exhibit("permuted or transposed", normal(7), at="x")
+@exhibit("permuted", normal(7), says="not back", at="x")
 @op(x=lambda g, x: g[np.argsort(x)])
 def sort(x):
     """The gradient goes through the order of sorting instead of through its inverse."""

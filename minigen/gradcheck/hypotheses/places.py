@@ -10,12 +10,20 @@ from .words import axes_text, subsets
 
 def not_transposed(e):
     """The Jacobian itself where its transpose belongs: of a square one, J·g has the right shape too."""
-    if e.jacobian and e.whole and e.N.shape[0] == e.N.shape[1] and e.explains(e.N.T):
+    if not (e.jacobian and e.whole and e.N.shape[0] == e.N.shape[1] and e.explains(e.N.T)):
+        return None
+    moves = abs(e.N) > e.noise * e.scale
+    if (moves.sum(axis=0) == 1).all() and (moves.sum(axis=1) == 1).all():
         return Diagnosis(
-            "transposed",
-            f"the VJP for {e.name} gives J·g instead of Jᵀ·g: the function's own map, not its transpose.",
-            "Apply the transpose: sums run over the outputs, in reverse; a rotation turns back.",
+            "permuted",
+            f"the VJP for {e.name} moves the elements of g on, as the function moves those of {e.name}, not back.",
+            "Undo the order of the forward function: the inverse permutation (argsort of the indices), not the same.",
         )
+    return Diagnosis(
+        "transposed",
+        f"the VJP for {e.name} gives J·g instead of Jᵀ·g: the function's own map, not its transpose.",
+        "Apply the transpose: sums run over the outputs, in reverse; a rotation turns back.",
+    )
 
 
 def transposed(e):
