@@ -10,7 +10,7 @@ import pytest
 from hypothesis import strategies as st
 
 from minigen import Generator, models, ops, testing
-from minigen.autograd import op
+from minigen.autograd import Tensor, op
 from minigen.backend import asarray
 from minigen.gradcheck import gradcheck
 from minigen.gradcheck.drawing import sweep as sweeping
@@ -129,6 +129,7 @@ def test_a_function_may_hold_float64_arrays_and_modules():
     layer.weight.data = weights
     assert check(lambda x: ops.exp(x) * weights, "N 3", draws=5)
     assert check(lambda x: layer(x), "N 3", draws=5)
+    assert check(lambda x: ops.exp(x) if isinstance(x, Tensor) else x, "N 3", draws=5)
 
 
 def test_draws_are_counted_and_the_same_each_time():

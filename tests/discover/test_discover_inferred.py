@@ -143,9 +143,13 @@ def test_square_matrices_are_tried_where_nothing_else_runs(found):
         def right_for_squares_only(x):
             n, c = x.shape
             return x * 1.0
+
+        @op(x=lambda g: g.T)
+        def right_for_vectors_too(x):
+            return x * 1.0
     """)
     assert targets["inverse"].how == "inferred: x (D, D)"
-    assert targets["right_for_squares_only"].how == "inferred: x (N, C)"
+    assert targets["right_for_squares_only"].how == targets["right_for_vectors_too"].how == "inferred: x (N, C)"
     assert sweep(targets["inverse"].draw, 10)
 
 

@@ -27,7 +27,8 @@ ONE = "N C", "N C H W", "N L C", "N", ""  # the fewest axes first: what is meant
 DENSE = ("N C", "O C", "O"), ("N C", "C O", "O")
 CONV = ("N C H W", "O C kh kw", "O"), ("N C H W", "C O kh kw", "O")
 PER_CHANNEL = ("N C H W", "C"), ("N C", "C"), ("N C H W", ""), ("N C", "")
-SQUARE = "D D"  # where nothing else runs: a VJP that transposes by mistake would pass
+SQUARE = "D D"
+LAST = {SQUARE, "N", ""}  # where nothing else runs forward: there a VJP that transposes by mistake is right
 MATRICES, VECTORS = {"weight", "weights", "w", "W", "kernel"}, {"bias", "gamma", "beta", "scale", "shift"}
 SIZE = re.compile("[A-Za-z]|n_.*|num_.*|(.*_)?(channels|features|dim|size|units|width|hidden|groups|heads|classes)")
 INTEGERS = re.compile(r"\bintegers?\b|\bindices (in|must)\b")  # in the message of who wants them, not floats
@@ -47,7 +48,7 @@ def recipe_of(name, of):
     refusals, runs = [], []
     for names in dict.fromkeys([(*inputs, *optional), tuple(inputs)]):
         for items in [*usual_shapes([n.removeprefix("*") for n in names], sizes), (SQUARE,) * len(names)]:
-            if runs and SQUARE in items:
+            if runs and items[:1] and items[0] in LAST:
                 continue
             recipe, how = Recipe(name, of, items), _described(of, arguments, names, items)
             try:

@@ -104,7 +104,8 @@ def draws_random_numbers(case):
 def holds_float64(case):
     """Whether a case is a function with float64 arrays of its own, or a Module of them, which stay float64."""
     parts = [p for v in held(case) if is_instance(v) for _, p in v.named_parameters()]
-    return any(is_float(v) and v.dtype == np.float64 for v in [*held(case), *parts])
+    arrays = [v for v in [*held(case), *parts] if not isinstance(v, type)]  # Tensor.dtype itself is a property
+    return any(is_float(v) and v.dtype == np.float64 for v in arrays)
 
 
 def held(case):
