@@ -329,6 +329,18 @@ def test_random_numbers_are_not_compared_between_devices(drops):
     assert not draws_random_numbers(case("f = lambda x: x"))
 
 
+def test_random_numbers_that_depend_on_the_precision_are_no_fault():
+    noisy = """
+class Noisy(nn.Module):
+    def __init__(self, *, rng):
+        self.rng = rng
+
+    def forward(self, x: "N C"):
+        return mg.tanh(x + self.rng.normal(x.shape, dtype=str(x.dtype)))
+"""
+    assert check(layer("import minigen as mg\nfrom minigen import nn\n", noisy)) == 0
+
+
 def test_the_weights_on_the_gpu_are_those_of_the_cpu(fake_cupy, capsys):
     scale = """
 class Scale(nn.Module):
