@@ -24,7 +24,7 @@ def _batch_norm_x(g, x, out):
 @exhibit("constant statistic", X, order=2)
 @op(x=_batch_norm_x)
 def batch_norm_of_dezero(x):
-    """DeZero's batch norm saves 1/σ as a number: the second derivative, which WGAN-GP needs, is off by 40 %."""
+    """DeZero's batch norm saves 1/σ as a number: the second derivative, which WGAN-GP needs, lacks a term."""
     return (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + 1e-5)
 
 

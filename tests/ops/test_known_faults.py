@@ -42,7 +42,7 @@ def test_overlapping_pooling_windows_add_up():
 
 
 def test_the_second_derivative_of_batch_norm_goes_through_its_statistics():
-    """With 1/σ taken as a constant it is off by 40 %, and the first derivative is right all the same."""
+    """With 1/σ taken as a constant it is wrong, and the first derivative is right all the same."""
 
     def with_constant_scale(g, x, out):
         mean = lambda t: t.mean(axis=0, keepdims=True)

@@ -98,7 +98,12 @@ def default(name):
 def draws_random_numbers(case):
     """Whether a case holds a Generator, as dropout does: a Module, the options, or a function that names it."""
     own = case.f.named_generators() if hasattr(case.f, "named_generators") else ()
-    return bool(own) or any(v == "Generator" or v is Generator or isinstance(v, Generator) for v in held(case))
+    return bool(own) or any(_is_generator(v) for v in held(case))
+
+
+def _is_generator(v):
+    """A Generator, the class, or its name: what a function may make one with."""
+    return v is Generator or isinstance(v, Generator) or (isinstance(v, str) and v == "Generator")
 
 
 def holds_float64(case):
