@@ -15,7 +15,7 @@ from run import NOT_LESSONS, Lesson, lessons  # noqa: E402
 
 PAGES = sorted(LESSONS.glob("*.md"))
 KEPT = "Ll", "Lu", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Pc"  # Unicode categories of what an anchor keeps
-SECONDS = 20  # of processor time: ten seconds on two cores
+SECONDS = 60  # of processor time, for what takes ten on two idle cores: busy ones count up to four times as many
 
 
 def seconds():
@@ -24,7 +24,7 @@ def seconds():
 
 
 @pytest.mark.parametrize("path", lessons(), ids=lambda p: p.stem)
-def test_a_lesson_runs_in_ten_seconds_on_two_cores(path):
+def test_a_lesson_runs_and_does_not_take_too_long(path):
     began = seconds()
     Lesson(path).run()
     assert seconds() - began < SECONDS
