@@ -5,7 +5,7 @@ from ..backend import namespace
 from ..backend.kernels import kernels
 from .activations import log_softmax, sigmoid
 from .common import as_tensor, raw, reduce_loss
-from .elementwise import abs, exp
+from .elementwise import abs, expm1
 from .shape import gather, squeeze, unsqueeze
 
 
@@ -99,10 +99,10 @@ def cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", l
     return reduce_loss(values, reduction)
 
 
-@op(mu=lambda g, mu: g * mu, logvar=lambda g, logvar: g * (0.5 * (exp(logvar) - 1.0)))
+@op(mu=lambda g, mu: g * mu, logvar=lambda g, logvar: g * (0.5 * expm1(logvar)))
 def _gaussian_kl(mu, logvar):
     """½(μ² + σ² − ln σ² − 1);   μ and ½(σ² − 1)."""
-    return 0.5 * (mu * mu + namespace(mu).exp(logvar) - logvar - 1.0)
+    return 0.5 * (mu * mu + (namespace(mu).expm1(logvar) - logvar))  # expm1: exact near the prior, where it is ~0
 
 
 def gaussian_kl(mu, logvar):

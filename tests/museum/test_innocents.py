@@ -36,7 +36,8 @@ def test_an_input_without_influence_is_noted(function):
 def accuses_none(case, dtype):
     name, f, inputs = case
     report = gradcheck(f, *inputs, dtype=dtype, raise_on_failure=False)
-    assert report, f"{name}\n{report}"
+    # Where rounding leaves nothing to compare with, as for tiny inputs of some losses, to say so accuses nobody.
+    assert report or report.diagnosis.kind == "out of precision", f"{name}\n{report}"
 
 
 @given(any_case(), DTYPES)
