@@ -46,9 +46,7 @@ class Stages:
             linear_in_g(subject, self.cotangents, self.comparison)
             holds_no_state(subject, self.cotangents, False)
             self._note_idle_inputs()
-        if (
-            report and self.order == 2
-        ):  # VJPs may take another way for Tensors than for arrays: it must lead to the same
+        if report and self.order == 2:  # Tensors may take another way through a VJP than arrays, to the same
             self.what = RECORDED
             sound_gradients(subject, self.cotangents, True)
             report = self._compare(first_order(subject, self.cotangents, True), point, names)
