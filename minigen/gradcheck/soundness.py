@@ -124,22 +124,21 @@ def linear_in_g(subject, cotangents, comparison):
     outputs, one = zip(*[(y, v) for y, v in zip(outputs, cotangents) if y.node is not None])
     other = [namespace(v).flip(v) * -0.7 for v in one]
     pulled = lambda cotangents: pull(outputs, leaves, cotangents)
-    times = lambda c, gradients: [None if g is None else g * c for g in gradients]
-    added = [None if a is None else a + b for a, b in zip(pulled(one), pulled(other))]
-    twins = [(added, pulled([v + w for v, w in zip(one, other)]), "those for g and h do not add up to that for g + h")]
-    for c in (2.0**20, 2.0**-20):  # powers of 2 are exact
-        twins.append(
-            (times(c, pulled(one)), pulled(times(c, one)), f"that for {c:.0e}·g is not {c:.0e} times that for g")
-        )
+    times = lambda c, xs: [None if x is None else x * c for x in xs]
+    first, second, both = pulled(one), pulled(other), pulled([v + w for v, w in zip(one, other)])
+    added = [None if a is None else a + b for a, b in zip(first, second)]
+    twins = [(added, both, 1.0, "those for g and h do not add up to that for g + h")]
+    for c in (2.0**20, 2.0**-20):  # powers of 2 are exact: nothing is rounded
+        text = f"that for {c:.0e}·g is not {c:.0e} times that for g"
+        twins.append((times(c, first), pulled(times(c, one)), 0.0, text))
     relative = 1e-9 if subject.low is None else 1e-3
-    epsilon = np.finfo(subject.low or np.float64).eps
-    for expected, found, text in twins:
+    rounding = 100 * np.finfo(subject.low or np.float64).eps * comparison.size
+    for expected, found, rounded, text in twins:
         for name, x, a, b in zip(subject.names, subject.point, expected, found):
             if a is None or not a.size:
                 continue
-            size = float(abs(a.data).max())
-            rounding = 100 * epsilon * comparison.size / typical_size(x) * (1.0 if expected is added else size)
-            if float(abs(a - b).data.max()) > relative * size + rounding:
+            allowed = relative * float(abs(a.data).max()) + rounded * rounding / typical_size(x)
+            if float(abs(a - b).data.max()) > allowed:
                 raise Fault(
                     "forgotten cotangent",
                     f"the VJP for {name} is not linear in g: of its gradients, {text}.",
