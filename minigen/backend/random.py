@@ -10,7 +10,7 @@ import numpy as np
 
 from . import arrays
 from .cpu_elementwise import dropout_mask
-from .gpu_random import Philox
+from .gpu.random import Philox
 
 
 class Generator:

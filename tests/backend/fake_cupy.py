@@ -13,7 +13,8 @@ from functools import partial, partialmethod
 
 import numpy as np
 
-from minigen.backend import arrays, gpu_random
+from minigen.backend import arrays
+from minigen.backend.gpu import random as gpu_random
 from minigen.backend.special import erf
 
 
@@ -172,7 +173,7 @@ class ufunc:
 
 
 class ElementwiseKernel:
-    """Only the two kernels of `gpu_random`: the random fills, done with the NumPy Philox below."""
+    """Only the two kernels of `gpu.random`: the random fills, done with the NumPy Philox below."""
 
     def __init__(self, inputs, output, operation, name, preamble):
         assert (inputs, output) == ("uint64 first, uint64 key", "float32 y"), (inputs, output)

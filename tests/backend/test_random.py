@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from backend import fake_cupy as reference
 
-from minigen.backend import Generator, gpu_random, to_numpy, use
+from minigen.backend import Generator, to_numpy, use
+from minigen.backend.gpu import random as gpu_random
 
 DEVICES = ["numpy", "cupy"]
 
