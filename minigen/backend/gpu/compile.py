@@ -1,9 +1,11 @@
 """CUDA C++ from the files beside this one, compiled at run time for the GPU at hand, once for each set of constants."""
 
+import re
 from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
+INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
 
 
 class Kernel:
@@ -41,7 +43,14 @@ def kernel(file, name, shared=0, **constants):
 def _module(file, options):
     import cupy
 
-    return cupy.RawModule(code=(FOLDER / file).read_text(), options=options)
+    return cupy.RawModule(code=source(file), options=options)
+
+
+def source(file):
+    """The text of `file`, with the text of `x.cuh` for each line `#include "x.cuh"`: RawModule knows no folder."""
+    text = (FOLDER / file).read_text()
+    place = lambda end: f'#line {text.count(chr(10), 0, end) + 2} "{file}"'  # so that messages name the right line
+    return f'#line 1 "{file}"\n' + INCLUDE.sub(lambda m: f"{source(m[1])}\n{place(m.end())}", text)
 
 
 def ceil_div(a, b):

@@ -1,0 +1,79 @@
+// Instructions of the GPU for which CUDA C++ has no name (without headers): PTX, each in one function.
+// The tests emulate these functions on the CPU, so kernels keep all their PTX here.
+// Source: PTX ISA 8, "cp.async", "ldmatrix", "Matrix fragments for mma.m16n8k8 / m16n8k16", "cvt". All need sm_80.
+#ifndef PTX_CUH
+#define PTX_CUH
+
+__device__ inline unsigned shared_address(const void* p) { return (unsigned)__cvta_generic_to_shared(p); }
+
+// Copy BYTES (4, 8 or 16, both addresses aligned to that) from global to shared memory in the background; where not
+// valid, write zeros and read nothing. This thread sees them after cp_wait, the others after a barrier on top of that.
+template <int BYTES> __device__ inline void cp_async(void* shared, const void* global, bool valid = true) {
+    int bytes = valid ? BYTES : 0;
+    if constexpr (BYTES == 16)                                              // cg: past the L1 cache, 16 bytes only
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                     :: "r"(shared_address(shared)), "l"(global), "r"(bytes) : "memory");
+    else
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;"
+                     :: "r"(shared_address(shared)), "l"(global), "n"(BYTES), "r"(bytes) : "memory");
+}
+
+// All copies of this thread since its last commit become one group.
+__device__ inline void cp_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+// Wait until at most N groups of this thread, the newest, are still under way.
+template <int N> __device__ inline void cp_wait() { asm volatile("cp.async.wait_group %0;" :: "n"(N) : "memory"); }
+
+// Rounded to TF32 (8 bits of exponent, 10 of fraction), to nearest, ties away from zero; as the bits of a float.
+__device__ inline unsigned to_tf32(float x) {
+    unsigned r;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(r) : "f"(x));
+    return r;
+}
+
+// Two floats rounded (to nearest, ties to even) and packed: the first in the low half.
+__device__ inline unsigned to_bf16x2(float low, float high) {
+    unsigned r;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+    return r;
+}
+
+__device__ inline unsigned to_f16x2(float low, float high) {                // beyond 65504: infinity
+    unsigned r;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+    return r;
+}
+
+// D += A B by one warp on the tensor cores; D is 16 x 8 in float32. A thread with group = lane / 4 and t = lane % 4 holds
+//   d[i]: row group + 8 (i / 2), column 2 t + i % 2
+// TF32: A is 16 x 8, a[i]: row group + 8 (i % 2), column t + 4 (i / 2); B is 8 x 8, b[i]: row t + 4 i, column group.
+// The lower 13 bits of each operand are ignored: truncated, unless to_tf32 rounded before.
+// bfloat16 and float16: A is 16 x 16, a[i]: row group + 8 (i % 2), columns 2 t + 8 (i / 2) (low half) and the next;
+// B is 16 x 8, b[i]: rows 2 t + 8 i (low half) and the next, column group.
+#define MMA(name, shape, type)                                                                                        \
+    __device__ inline void name(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {                      \
+        asm volatile("mma.sync.aligned." shape ".row.col.f32." type "." type ".f32"                                   \
+                     " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"                                         \
+                     : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                                                 \
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));                             \
+    }
+MMA(mma_tf32, "m16n8k8", "tf32")
+MMA(mma_bf16, "m16n8k16", "bf16")
+MMA(mma_f16, "m16n8k16", "f16")
+#undef MMA
+
+// Four 8 x 8 matrices of 16-bit elements from shared memory by one warp: lane i gives the address of row i % 8 of
+// matrix i / 8 (16 bytes, aligned); r[m] is, of matrix m, row group, columns 2 t (low half) and 2 t + 1. With 32-bit
+// elements, a "row" is four of them and r[m] is element t of row group.
+__device__ inline void ldmatrix(unsigned (&r)[4], const void* row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared_address(row)) : "memory");
+}
+
+// The same of the transposed matrices (16-bit elements only): r[m] is rows 2 t (low half) and 2 t + 1, column group.
+__device__ inline void ldmatrix_transposed(unsigned (&r)[4], const void* row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared_address(row)) : "memory");
+}
+
+#endif
