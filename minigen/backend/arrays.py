@@ -8,15 +8,15 @@ import sys
 
 import numpy as np
 
+from .gpu.driver import try_cupy
+
 # CuPy is imported when it is first asked for; its array type is added then. A dict lookup by type costs 40 ns.
 _namespaces = {np.ndarray: np, **dict.fromkeys(np.sctypeDict.values(), np)}
 _default = np
 
 INSTALL_CUPY = """\
 use("cupy"): CuPy cannot be used here: {reason}.
-Install the wheel for your CUDA version (`nvidia-smi` prints it) and try again:
-    CUDA 12.x: pip install cupy-cuda12x
-    CUDA 13.x: pip install cupy-cuda13x
+`python -m minigen.doctor` finds out what is missing, and what to install.
 To go on without a GPU: minigen.use("numpy"), or --backend numpy on the command line."""
 
 
@@ -70,16 +70,10 @@ def use(name):
 
 
 def _import_cupy():
-    try:
-        import cupy
-    except ImportError as error:
-        raise BackendError(INSTALL_CUPY.format(reason=error)) from error
-    try:
-        count = cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise BackendError(INSTALL_CUPY.format(reason=f"it is installed, but finds no GPU ({error})")) from error
-    if count == 0:
-        raise BackendError(INSTALL_CUPY.format(reason="it is installed, but finds no GPU"))
+    trouble = try_cupy()
+    if trouble:
+        raise BackendError(INSTALL_CUPY.format(reason=trouble))
+    cupy = sys.modules["cupy"]
     _namespaces[cupy.ndarray] = cupy
     return cupy
 
