@@ -151,14 +151,15 @@ def fit(
     """
     training = training or Training(model, dataset, **options)
     total = total_steps(training, steps, epochs)
-    training.history, sums, counts = [], {}, {}
+    training.history, sums, counts, recent = [], {}, {}, []
     began = since = time.perf_counter()
     last = training.steps
     with stop_on_interrupt() as interrupted:
         for observer in observers:
             observer.begin(training, total)
         while training.steps < total and not interrupted():
-            for name, value in training.step().items():
+            recent.append((training.steps + 1, training.step()))
+            for name, value in recent[-1][1].items():
                 sums[name] = sums.get(name, 0) + value
                 counts[name] = counts.get(name, 0) + 1
             if training.steps % log_every == 0 or training.steps == total or interrupted():
@@ -170,8 +171,8 @@ def fit(
                     "images/s": (training.steps - last) * training.loader.batch_size / (now - since),
                     **{name: float(to_numpy(sums[name])) / counts[name] for name in sums},
                 }
-                check_finite(row)
-                since, last, sums, counts = now, training.steps, {}, {}
+                check_finite(row, recent)
+                since, last, sums, counts, recent = now, training.steps, {}, {}, []
                 training.history.append(row)
                 for observer in observers:
                     observer.log(training, row)
@@ -188,14 +189,24 @@ def total_steps(training, steps=None, epochs=None):
     return math.ceil((training.model.epochs if epochs is None else epochs) * len(training.loader))
 
 
-def check_finite(row):
-    """Raise TrainingError for a loss that is NaN or infinite."""
-    for name, value in row.items():
-        if not np.isfinite(value):
-            raise TrainingError(
-                f"step {row['step']}: the loss {name!r} is {value}. Try a smaller learning rate; --debug "
-                f"(minigen.debug()) stops at the op that made the first such number."
-            )
+def check_finite(row, recent):
+    """Raise TrainingError where a mean loss is NaN or infinite. recent: (step, losses) of the steps it is the mean of.
+
+    The steps are looked at only then: to look at each of them would make the host wait for the GPU.
+    """
+    if all(np.isfinite(value) for value in row.values()):
+        return
+    for step, losses in [*recent, (row["step"], row)]:  # the row itself: finite losses may have an infinite sum
+        for name, value in losses.items():
+            if not np.isfinite(value := float(to_numpy(value))):
+                objective = next(iter(losses)).partition("/")[0]  # the one that is updated first
+                reason = "Try a smaller learning rate"
+                if step == 1 and name.startswith(f"{objective}/"):
+                    reason = "No update came before it, so the learning rate is not the reason: look at the data"
+                raise TrainingError(
+                    f"step {step}: the loss {name!r} is {value}. {reason}; --debug (minigen.debug()) stops at the op "
+                    f"that made the first such number."
+                )
 
 
 @contextmanager

@@ -224,21 +224,28 @@ def test_averaged_restores_everything_after_an_exception(where):
 
 
 class Breaks(SingleObjective):
-    """Its loss becomes NaN in the third step."""
+    """Its loss becomes NaN in step `at`."""
 
-    def __init__(self, shape, rng=None):
+    def __init__(self, shape, at, rng=None):
         super().__init__(shape, rng)
-        self.w, self.count = Dense(2, 1, bias=False, rng=self.rng), 0
+        self.w, self.count, self.at = Dense(2, 1, bias=False, rng=self.rng), 0, at
 
     def loss(self, x):
         self.count += 1
-        return {"broken": (self.w.weight.sum() * 0.0 + 1.0) if self.count < 3 else log(-(self.w.weight**2)).sum()}
+        whole = self.w.weight.sum() * 0.0 + 1.0
+        return {"whole": whole, "broken": whole if self.count < self.at else log(-(self.w.weight**2)).sum()}
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")
-def test_a_loss_that_is_not_finite_stops_with_advice():
-    with pytest.raises(TrainingError, match=r"step 4: the loss 'loss/broken' is nan. Try a smaller learning rate"):
-        fit(Breaks((1, 12, 12)), DATA, steps=10, log_every=2)
+def test_a_loss_that_is_not_finite_stops_with_its_own_step_and_advice():
+    with pytest.raises(TrainingError, match=r"step 3: the loss 'loss/broken' is nan. Try a smaller learning rate"):
+        fit(Breaks((1, 12, 12), at=3), DATA, steps=10, log_every=5)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_a_loss_that_is_not_finite_before_any_update_is_not_blamed_on_the_learning_rate():
+    with pytest.raises(TrainingError, match=r"step 1: the loss 'loss/broken' is nan. No update came before it"):
+        fit(Breaks((1, 12, 12), at=1), DATA, steps=10, log_every=5)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
