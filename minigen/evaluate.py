@@ -16,7 +16,7 @@ from .metrics import diversity, evaluate, judge
 from .models import Classifier
 from .options import number, whole
 from .run import RunError, draw
-from .train import restore_run
+from .train import restore_run, where_it_was_trained
 
 
 def main(argv=None):
@@ -26,7 +26,7 @@ def main(argv=None):
     p.add_argument("-n", type=whole(1), default=2000, help="how many images it looks at (default: 2000)")
     share = number(lambda v: 0 <= v <= 1, "in [0, 1]")
     p.add_argument("--threshold", type=share, default=0.9, help="probability that counts as sure (default: 0.9)")
-    p.add_argument("--backend", default="auto", choices=("auto", "numpy", "cupy"))
+    p.add_argument("--backend", default="auto", choices=("auto", "numpy", "cupy"), help="auto: as it was trained")
     args = p.parse_args(argv)
     try:
         run(args)
@@ -35,7 +35,7 @@ def main(argv=None):
 
 
 def run(args):
-    backend.use(args.backend)
+    backend.use(where_it_was_trained(args.run) if args.backend == "auto" else args.backend)
     config, training = restore_run(args.run)
     test = load(config["data"], "test", config["size"], config["channels"])
     with training.averaged() as model:

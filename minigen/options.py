@@ -93,7 +93,12 @@ def parser(model=None):
     add("--data", default="glyphs", help="glyphs (default), digits, mnist, fashion_mnist, cifar10, or a path of images")
     add("--size", type=whole(4), help="resize images to SIZE x SIZE (default: as they are)")
     add("--channels", type=int, choices=(1, 3), help="1 grey, 3 colour (default: as they are)")
-    add("--backend", default="auto", choices=("auto", "numpy", "cupy"), help="where arrays live (default: auto)")
+    add(
+        "--backend",
+        default="auto",
+        choices=("auto", "numpy", "cupy"),
+        help="where arrays live (auto, the default: where a short trial is faster; --resume: as before)",
+    )
     length = p.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=POSITIVE, help=f"passes over the data{default('epochs')}")
     length.add_argument("--steps", type=whole(1), help="batches in all, instead of --epochs")

@@ -13,7 +13,7 @@ from .data import DataError, load
 from .options import whole
 from .pictures import save_grid
 from .run import RunError, draw, written_whole
-from .train import restore_run
+from .train import restore_run, where_it_was_trained
 
 
 def main(argv=None):
@@ -23,7 +23,7 @@ def main(argv=None):
     p.add_argument("--seed", type=whole(0), default=0, help="of the noise (default: 0)")
     p.add_argument("--out", help="PNG file for the grid, or .npy for the bytes (n, H, W, C) (default: RUN/sample.png)")
     p.add_argument("--columns", type=whole(1), help="images to a row of the grid (default: √n)")
-    p.add_argument("--backend", default="auto", choices=("auto", "numpy", "cupy"))
+    p.add_argument("--backend", default="auto", choices=("auto", "numpy", "cupy"), help="auto: as it was trained")
     args = p.parse_args(argv)
     try:
         print(f"wrote {sample(args)}")
@@ -32,7 +32,7 @@ def main(argv=None):
 
 
 def sample(args):
-    backend.use(args.backend)
+    backend.use(where_it_was_trained(args.run) if args.backend == "auto" else args.backend)
     config, training = restore_run(args.run)
     test = load(config["data"], "test", config["size"], config["channels"])
     columns = args.columns or math.ceil(math.sqrt(args.n))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from . import backend
 from .backend import BackendError, Generator
+from .choose import choose
 from .data import DataError, load
 from .loop import Training, TrainingError, fit, total_steps
 from .metrics import evaluate
@@ -14,6 +15,7 @@ from .progress import Progress
 from .run import RunError, RunFolder, load_checkpoint, load_config, save_json
 
 COMMON = ("data", "size", "channels", "epochs", "steps", "batch_size", "lr", "decay", "average", "clip", "flip", "seed")
+CONFIG = ("model", "options", "backend", *COMMON)  # what a run folder must hold
 
 
 def config_of(args, own):
@@ -21,21 +23,25 @@ def config_of(args, own):
     return {"model": args.model, **{k: getattr(args, k) for k in COMMON}, "options": {k: getattr(args, k) for k in own}}
 
 
-def build(config, split="train"):
-    """(model, dataset) as configured; the model's generator is seeded by the run's."""
+def data_of(config, split="train"):
+    return load(config["data"], split, config["size"], config["channels"])
+
+
+def model_of(config, dataset):
+    """The model as configured; its generator is seeded by the run's."""
     model = find_model(config["model"])
-    dataset = load(config["data"], split, config["size"], config["channels"])
     options = config["options"] | ({"classes": len(dataset.classes)} if model.labels else {})
     if "categories" in options and options["categories"] is None:
         options["categories"] = len(dataset.classes)
-    return model(dataset.shape, **options, rng=Generator(config["seed"] + 1)), dataset
+    return model(dataset.shape, **options, rng=Generator(config["seed"] + 1))
 
 
-def training_of(config, model, dataset):
+def training_of(config, dataset):
+    """A new Training, as configured, on the default device."""
     from .data import horizontal_flip
 
     return Training(
-        model,
+        model_of(config, dataset),
         dataset,
         batch_size=config["batch_size"],
         lr=config["lr"],
@@ -61,11 +67,10 @@ def free_folder(args):
 
 def restore_run(folder, split="train"):
     """(config, training) of a run folder, as its checkpoint left it."""
-    config = load_config(folder, ("model", "options", *COMMON))
+    config = load_config(folder, CONFIG)
     arrays, numbers = load_checkpoint(Path(folder) / "checkpoint.npz")
     try:
-        model, dataset = build(config, split)
-        training = training_of(config, model, dataset)
+        training = training_of(config, data_of(config, split))
         training.restore(arrays, numbers)
     except DataError:
         raise
@@ -75,22 +80,46 @@ def restore_run(folder, split="train"):
     return config, training
 
 
+def backend_of(folder):
+    """The device that a run was trained on: "numpy" or "cupy"."""
+    return load_config(folder, CONFIG)["backend"]
+
+
+def where_it_was_trained(folder):
+    """For `use`: the device of the run, or the CPU where there is no GPU any more."""
+    return "auto" if backend_of(folder) == "cupy" else "numpy"
+
+
+def take_device(name, build):
+    """Make it the default; its name. "auto": the faster one for the Training that `build` makes, and it says why."""
+    if name != "auto":
+        backend.use(name)
+        return name
+    name, why = choose(build)
+    if why:
+        print(why)
+    return name
+
+
 def run(args, own):
-    xp = backend.use(args.backend)
     if args.resume:
         folder = Path(args.resume)
+        name = backend_of(folder) if args.backend == "auto" else args.backend
+        backend.use(name)
         config, training = restore_run(folder)
+        config["backend"] = name
         if args.epochs is not None or args.steps is not None:
             config |= {"epochs": args.epochs, "steps": args.steps}
     else:
         folder, config = free_folder(args), config_of(args, own)
-        model, dataset = build(config)
-        training = training_of(config, model, dataset)
+        dataset = data_of(config)
+        config["backend"] = take_device(args.backend, lambda: training_of(config, dataset))
+        training = training_of(config, dataset)
     model, steps = training.model, total_steps(training, config["steps"], config["epochs"])
     if model.decay if config["decay"] is None else config["decay"]:
         training.decay_steps = steps
-    test = load(config["data"], "test", config["size"], config["channels"])
-    device = "CPU (NumPy)" if xp.__name__ == "numpy" else "GPU (CuPy)"
+    test = data_of(config, "test")
+    device = "CPU (NumPy)" if backend.default().__name__ == "numpy" else "GPU (CuPy)"
     print(f"{config['model']}, {model.num_parameters():,} parameters, on {config['data']}, {device} → {folder}")
     if training.steps >= steps:
         raise RunError(f"{folder}: already trained for {training.steps} steps. Pass more --steps or --epochs to go on.")

@@ -1,0 +1,60 @@
+"""Which device the commands use: the faster one by trial, the one asked for, or that of the run they go on with."""
+
+import json
+import sys
+
+import pytest
+from backend.fake_cupy import installed
+from command_cases import arguments, complaint
+
+from minigen import backend, choose, sample, train
+
+
+FASTER = {"cupy": 0.001, "numpy": 0.004}  # seconds a step
+
+
+@pytest.fixture
+def on_gpu(fake_cupy, tmp_path, monkeypatch):
+    """A run whose trial found the GPU (the stand-in) faster."""
+    monkeypatch.setattr(choose, "seconds_a_step", lambda training, enough=1: FASTER[backend.default().__name__])
+    train.main(arguments("vae", tmp_path / "run", "--steps", "3"))
+    return tmp_path / "run"
+
+
+def trained_on(folder):
+    return json.loads((folder / "config.json").read_text())["backend"]
+
+
+def test_auto_trains_where_a_trial_was_faster_and_says_so(fake_cupy, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(choose, "seconds_a_step", lambda training, enough=1: FASTER[backend.default().__name__])
+    train.main(arguments("vae", tmp_path / "run", "--steps", "3"))
+    said = capsys.readouterr().out
+    assert "--backend auto: a step takes 1 ms on the GPU, 4 ms on the CPU; so it is CuPy." in said
+    assert "GPU (CuPy)" in said
+    assert trained_on(tmp_path / "run") == "cupy"
+
+
+def test_a_run_goes_on_where_it_was_trained(on_gpu, capsys):
+    backend.use("numpy")
+    capsys.readouterr()
+    train.main(["--resume", str(on_gpu), "--steps", "5", "--quiet"])
+    assert "GPU (CuPy)" in capsys.readouterr().out
+    assert trained_on(on_gpu) == "cupy"
+
+
+def test_a_run_of_the_gpu_can_be_moved_to_the_cpu_and_stays_there(on_gpu, capsys):
+    train.main(["--resume", str(on_gpu), "--steps", "5", "--quiet", "--backend", "numpy"])
+    assert "CPU (NumPy)" in capsys.readouterr().out
+    assert trained_on(on_gpu) == "numpy"
+
+
+def test_without_its_gpu_a_run_does_not_go_on_silently_elsewhere_but_draws(tmp_path, monkeypatch, capsys):
+    with installed(), monkeypatch.context() as patch:
+        patch.setattr(choose, "seconds_a_step", lambda training, enough=1: FASTER[backend.default().__name__])
+        train.main(arguments("vae", tmp_path / "run", "--steps", "3"))
+    backend.use("numpy")
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    code, said = complaint(train, ["--resume", tmp_path / "run", "--steps", "5", "--quiet"], capsys)
+    assert code == 1 and "python -m minigen.doctor" in said and "--backend numpy" in said
+    sample.main([str(tmp_path / "run"), "-n", "4"])
+    assert (tmp_path / "run" / "sample.png").exists()

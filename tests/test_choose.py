@@ -1,0 +1,72 @@
+"""--backend auto: a trial on both devices; the faster one is taken, and the times are told."""
+
+import sys
+import time
+
+import pytest
+from training_cases import images, make
+
+from minigen import backend, choose
+from minigen.loop import Training
+from minigen.models.base import Objective
+
+
+class Sleeper:
+    """A training whose step takes as long as it is told, on each device."""
+
+    def __init__(self, seconds, every=1):
+        self.seconds, self.steps = seconds[backend.default().__name__], 0
+        self.objectives = [Objective("D", None, []), Objective("G", None, [], every=every)]
+
+    def step(self):
+        time.sleep(self.seconds)
+        self.steps += 1
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    monkeypatch.setattr(choose, "SECONDS", 0.02)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "cpu", "name"), [(0.001, 0.005, "cupy"), (0.005, 0.001, "numpy"), (0.001, 0.05, "cupy")]
+)
+def test_the_faster_device_is_taken_and_the_times_are_told(gpu, cpu, name, fake_cupy):
+    chosen, why = choose.choose(lambda: Sleeper({"cupy": gpu, "numpy": cpu}))
+    assert chosen == name == backend.default().__name__
+    assert "ms on the GPU" in why and "ms on the CPU" in why
+    assert why.endswith({"cupy": "so it is CuPy.", "numpy": "so it is NumPy."}[name])
+
+
+def test_every_objective_has_its_turn_before_a_time_is_taken():
+    training = Sleeper({"numpy": 0.001}, every=5)
+    choose.seconds_a_step(training)
+    assert training.steps % 5 == 0 and training.steps >= 25
+
+
+def test_a_device_that_is_plainly_slower_is_not_tried_for_long():
+    training = Sleeper({"numpy": 0.03})
+    assert choose.seconds_a_step(training, enough=0.001) >= 0.03
+    assert training.steps == 1
+
+
+def test_without_cupy_it_is_numpy_and_nothing_is_said(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.setattr(backend.arrays, "try_cupy", lambda: "ModuleNotFoundError: No module named 'cupy'")
+    assert choose.choose(lambda: pytest.fail("nothing needs a trial")) == ("numpy", "")
+
+
+def test_a_gpu_that_cannot_be_used_is_told(monkeypatch):
+    monkeypatch.setattr(backend.arrays, "try_cupy", lambda: "it is installed, but finds no GPU")
+    chosen, why = choose.choose(lambda: pytest.fail("nothing needs a trial"))
+    assert chosen == "numpy" and "python -m minigen.doctor" in why
+
+
+def test_a_trial_leaves_the_training_that_follows_as_it_is(fake_cupy):
+    build = lambda: Training(make("vae dense"), images(), batch_size=8, seed=3)
+    chosen, _ = choose.choose(build)
+    tried = build()
+    losses = [float(backend.to_numpy(v)) for v in tried.step().values()]
+    backend.use(chosen)
+    fresh = build()
+    assert [float(backend.to_numpy(v)) for v in fresh.step().values()] == losses
