@@ -12,6 +12,7 @@ import types
 from functools import partial, partialmethod
 
 import numpy as np
+from backend import emulator
 
 from minigen.backend import arrays
 from minigen.backend.gpu import random as gpu_random
@@ -172,8 +173,8 @@ class ufunc:
         return _call(self.function, *args, **options)
 
 
-class ElementwiseKernel:
-    """Only the two kernels of `gpu.random`: the random fills, done with the NumPy Philox below."""
+class RandomFill:
+    """ElementwiseKernel where there is no emulator: only the two of `gpu.random`, by the NumPy Philox below."""
 
     def __init__(self, inputs, output, operation, name, preamble):
         assert (inputs, output) == ("uint64 first, uint64 key", "float32 y"), (inputs, output)
@@ -237,7 +238,13 @@ def module(devices=1):
     for name in FUNCTIONS.split():
         setattr(cupy, name, partial(_call, getattr(np, name)))
     vars(cupy).update({name: getattr(np, name) for name in CONSTANTS.split()})
-    cupy.ndarray, cupy.ElementwiseKernel = ndarray, ElementwiseKernel
+    cupy.ndarray, cupy.ElementwiseKernel = ndarray, RandomFill
+    if emulator.AVAILABLE:
+        from backend import fake_kernels
+
+        fake_kernels.LAUNCHES.clear()
+        for name in ("RawModule", "ElementwiseKernel", "ReductionKernel"):
+            setattr(cupy, name, getattr(fake_kernels, name))
     # The named way onto the device: a copy; an array that is there already stays.
     cupy.asarray = lambda x, dtype=None: (
         ndarray(np.asarray(x._host, dtype)) if isinstance(x, ndarray) else ndarray(np.array(x, dtype))
