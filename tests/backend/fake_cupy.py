@@ -12,7 +12,8 @@ import types
 from functools import partial, partialmethod
 
 import numpy as np
-from backend import emulator
+from backend import emulator, fake_graph
+from backend.fake_graph import CUDARuntimeError, capturing, launch, to_host, unowned
 
 from minigen.backend import arrays
 from minigen.backend.gpu import random as gpu_random
@@ -33,10 +34,11 @@ class ndarray:
         for name in ("shape", "dtype", "ndim", "size", "strides", "itemsize", "nbytes", "flags")
     )
     T = property(lambda self: ndarray(self._host.T))
+    data = property(lambda self: types.SimpleNamespace(ptr=self._host.__array_interface__["data"][0]))
 
     def get(self):
         """The copy to the host, by name."""
-        return self._host.copy()
+        return to_host(self._host).copy()
 
     def __array__(self, *args, **options):
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`.")
@@ -50,10 +52,12 @@ class ndarray:
         raise TypeError(f"np.{function.__name__} of an array on the GPU: use the function of its namespace.")
 
     def __getitem__(self, index):
-        return ndarray(self._host[_index(index)])
+        if any(getattr(p, "dtype", None) == bool for p in (index if isinstance(index, tuple) else (index,))):
+            to_host(index)  # how many there are decides the shape
+        return _call(operator.getitem, self, _Index(index))
 
     def __setitem__(self, index, value):
-        self._host[_index(index)] = _host(value)
+        _do(operator.setitem, self._host, _index(index), _host(value))
 
     def __len__(self):
         return len(self._host)
@@ -62,13 +66,13 @@ class ndarray:
         return (self[i] for i in range(len(self)))
 
     def __bool__(self):
-        return bool(self._host)
+        return bool(to_host(self._host))
 
     def __float__(self):
-        return float(self._host)
+        return float(to_host(self._host))
 
     def __int__(self):
-        return int(self._host)
+        return int(to_host(self._host))
 
     def __dlpack_device__(self):
         return 2, 0  # kDLCUDA
@@ -77,21 +81,29 @@ class ndarray:
         raise BufferError("CUDA memory: nobody on the host can take it.")
 
     def item(self):
-        return self._host.item()
+        return to_host(self._host).item()
 
     def tolist(self):
-        return self._host.tolist()
+        return to_host(self._host).tolist()
+
+    def fill(self, value):
+        _do(np.copyto, self._host, _host(value))
+
+    def nonzero(self):
+        return _call(np.nonzero, to_host(self))
 
     def ravel(self, order="C"):
         if order not in "CF":
             raise NotImplementedError(f"ravel(order={order!r})")
-        return ndarray(self._host.ravel(order))
+        return _call(np.ravel, self, order)
 
 
 def _host(x):
     """An argument as NumPy takes it; an array that lies on the host is a transfer nobody asked for."""
     if isinstance(x, ndarray):
         return x._host
+    if isinstance(x, _Index):
+        return _index(x.index)
     if isinstance(x, np.ndarray):
         raise TypeError("Unsupported type <class 'numpy.ndarray'>")
     if isinstance(x, tuple | list):
@@ -106,14 +118,68 @@ def _index(index):
     return tuple(_host(p) for p in parts)
 
 
+class _Index:
+    """An index, told apart from other arguments: tuples stay as they are, arrays of the host are refused."""
+
+    def __init__(self, index):
+        self.index = index
+
+
+BLAS = {np.matmul, np.dot, operator.matmul}
+
+
 def _call(function, *args, **options):
-    """A NumPy function on arrays of ours; every array in the result is one of ours too."""
-    out = function(*[_host(a) for a in args], **{k: _host(v) for k, v in options.items()})
+    """A NumPy function on arrays of ours; every array in the result is one of ours too.
+
+    What it makes lies in memory of the pool; what is a view of an argument stays one.
+    """
+    if function in BLAS:
+        fake_graph.refuse_blas()
+    hosts, named = [_host(a) for a in args], {k: _host(v) for k, v in options.items()}
     if options.get("out") is not None:
+        _do(lambda hosts, named: function(*hosts, **named), hosts, named)
         return options["out"]
+    if capturing():
+        with np.errstate(all="ignore"):  # what lies in memory now does not matter: it is run for shapes and dtypes
+            out = function(*hosts, **named)
+        hosts, named = _unowned(hosts), _unowned(named)
+        again = lambda: function(*hosts, **named)
+    else:
+        fake_graph.current.stream.issue()
+        out = again = function(*hosts, **named)
     if isinstance(out, tuple | list):
-        return type(out)(ndarray(o) for o in out)
-    return ndarray(out) if isinstance(out, np.ndarray | np.generic) else out
+        part = lambda i: (lambda: again()[i]) if capturing() else None
+        return type(out)(_made(o, part(i), hosts) for i, o in enumerate(out))
+    return _made(out, again, hosts) if isinstance(out, np.ndarray | np.generic) else out
+
+
+def _made(out, again, hosts):
+    """A result as an array of ours; `again` computes it once more, when a graph is launched."""
+    out = np.asarray(out)
+    if any(np.may_share_memory(out, h) for h in _arrays(hosts)):
+        return ndarray(out)
+    return ndarray(fake_graph.filled(again, out) if capturing() else fake_graph.placed(out))
+
+
+def _arrays(x):
+    """All NumPy arrays in nested tuples and lists."""
+    return (
+        [x] if isinstance(x, np.ndarray) else [a for v in x for a in _arrays(v)] if isinstance(x, tuple | list) else []
+    )
+
+
+def _unowned(x):
+    """Nested arguments as a graph holds them."""
+    if isinstance(x, dict):
+        return {k: _unowned(v) for k, v in x.items()}
+    return unowned(x) if isinstance(x, np.ndarray) else type(x)(map(_unowned, x)) if type(x) in (tuple, list) else x
+
+
+def _do(function, *hosts):
+    """A NumPy function that writes into its arguments."""
+    if capturing():
+        hosts = _unowned(hosts)
+    launch(lambda: function(*hosts))
 
 
 def _operator(name):
@@ -132,13 +198,15 @@ def _in_place(name):
     function = getattr(operator, name)
 
     def method(self, other):
-        function(self._host if self._host.ndim else self._host[...], _host(other))
+        _do(function, self._host if self._host.ndim else self._host[...], _host(other))
         return self
 
     return method
 
 
 def _method(self, name, *args, **options):
+    if name == "dot":
+        fake_graph.refuse_blas()
     return _call(lambda host, *args, **options: getattr(host, name)(*args, **options), self, *args, **options)
 
 
@@ -152,7 +220,7 @@ for _name in ("neg", "abs", "invert"):
     setattr(ndarray, f"__{_name}__", partialmethod(lambda self, f: _call(f, self), getattr(operator, _name)))
 for _name in (
     *("sum", "mean", "var", "std", "max", "min", "prod", "argmax", "argmin", "any", "all", "cumsum", "dot", "clip"),
-    *("reshape", "transpose", "swapaxes", "squeeze", "flatten", "astype", "copy", "take", "view", "nonzero", "fill"),
+    *("reshape", "transpose", "swapaxes", "squeeze", "flatten", "astype", "copy", "take", "view"),
 ):
     setattr(ndarray, _name, partialmethod(_method, _name))
 
@@ -163,7 +231,7 @@ class ufunc:
     def __init__(self, function):
         self.function = function
         if function in (np.add, np.subtract, np.maximum, np.minimum):
-            self.at = lambda a, index, b: function.at(a._host, _index(index), _host(b))
+            self.at = lambda a, index, b: _do(function.at, a._host, _index(index), _host(b))
 
     def __call__(self, *args, **options):
         if not options.keys() <= {"out", "dtype", "casting"}:
@@ -174,15 +242,29 @@ class ufunc:
 
 
 class RandomFill:
-    """ElementwiseKernel where there is no emulator: only the two of `gpu.random`, by the NumPy Philox below."""
+    """ElementwiseKernel where there is no emulator: only those of `gpu.random`, by the NumPy Philox below."""
 
     def __init__(self, inputs, output, operation, name, preamble):
-        assert (inputs, output) == ("uint64 first, uint64 key", "float32 y"), (inputs, output)
+        assert inputs.startswith("raw uint64 state"), inputs
         assert "philox" in preamble
-        self.fill = {"y = normal(first, key, i);": normal, "y = uniform(word(first, key, i));": uniform}[operation]
+        self.fill = {
+            "y = normal(state[1], state[0], i);": normal,
+            "y = uniform(word(state[1], state[0], i));": uniform,
+            "y = uniform(word(state[1], state[0], i)) >= p;": lambda *c, p: uniform(*c) >= p,
+            "y = low + (long long)((word(state[1], state[0], i) * span) >> 32);": lambda *c, low, span: (
+                low + (words(*c).reshape(-1)[: c[2]] * span >> np.uint64(32)).astype(np.int64)
+            ),
+        }[operation]
+        self.names = [text.split()[1] for text in inputs.split(", ")[1:]]
 
-    def __call__(self, first, key, out):
-        out._host[...] = self.fill(int(first), int(key), out.size).reshape(out.shape)
+    def __call__(self, state, *values):
+        *values, out = values
+        options = dict(zip(self.names, values, strict=True))
+        if out.size:
+            _do(lambda out, s: np.copyto(out, self.drawn(s, out, options)), out._host, state._host)
+
+    def drawn(self, state, out, options):
+        return self.fill(int(state[1]), int(state[0]), out.size, **options).reshape(out.shape)
 
 
 def philox4x32(counter, key, rounds=10):
@@ -227,12 +309,12 @@ FUNCTIONS = """all any arange argmax argmin argsort ascontiguousarray broadcast_
 CONSTANTS = "bool_ e float16 float32 float64 inf int32 int64 nan newaxis pi uint16 uint32 uint64 uint8"
 
 
-class CUDARuntimeError(RuntimeError):
-    pass
+def module(devices=1, capability="70"):
+    """A new module `cupy`, on a machine with so many GPUs of that compute capability.
 
-
-def module(devices=1):
-    """A new module `cupy`, on a machine with so many GPUs."""
+    7.0 has no tensor cores that igemm.cu could use: products are the portable ones, which is fast. Ask for "90" to
+    have them emulated.
+    """
     cupy = types.ModuleType("cupy")
     vars(cupy).update({name: ufunc(getattr(np, name)) for name in UFUNCS.split()})
     for name in FUNCTIONS.split():
@@ -246,24 +328,30 @@ def module(devices=1):
         for name in ("RawModule", "ElementwiseKernel", "ReductionKernel"):
             setattr(cupy, name, getattr(fake_kernels, name))
     # The named way onto the device: a copy; an array that is there already stays.
-    cupy.asarray = lambda x, dtype=None: (
-        ndarray(np.asarray(x._host, dtype)) if isinstance(x, ndarray) else ndarray(np.array(x, dtype))
+    on_device = lambda x, dtype: ndarray(fake_graph.to_device(np.array(x, dtype)))
+    cupy.asarray = lambda x, dtype=None: _call(np.asarray, x, dtype) if isinstance(x, ndarray) else on_device(x, dtype)
+    cupy.array = lambda x, dtype=None, copy=True: (
+        _call(np.array, x, dtype, copy=copy or None) if isinstance(x, ndarray) else on_device(x, dtype)
     )
-    host = lambda x: x._host if isinstance(x, ndarray) else x
-    cupy.array = lambda x, dtype=None, copy=True: ndarray(np.array(host(x), dtype, copy=copy or None))
+    cupy.empty = lambda shape, dtype=np.float64: ndarray(fake_graph.empty(shape, dtype))
+    cupy.empty_like = lambda x: ndarray(fake_graph.placed(x._host, fill=False))
     cupy.asnumpy = lambda x: x.get()
-    as_strided = lambda x, shape, strides: ndarray(np.lib.stride_tricks.as_strided(x._host, shape, strides))
+    as_strided = lambda x, shape, strides: _call(np.lib.stride_tricks.as_strided, x, shape, strides)
     cupy.lib = types.SimpleNamespace(stride_tricks=types.SimpleNamespace(as_strided=as_strided))
     runtime = types.SimpleNamespace(getDeviceCount=lambda: devices, CUDARuntimeError=CUDARuntimeError)
-    device = lambda: types.SimpleNamespace(synchronize=lambda: None)
+    attributes = {"MultiProcessorCount": 4}
+    device = lambda id=0: types.SimpleNamespace(
+        id=id, compute_capability=capability, attributes=attributes, synchronize=fake_graph.synchronize
+    )
     cupy.cuda = types.SimpleNamespace(runtime=runtime, Device=device)
+    fake_graph.install(cupy)
     return cupy
 
 
 @contextlib.contextmanager
-def installed(devices=1):
+def installed(devices=1, capability="70"):
     """Inside, `import cupy` finds the stand-in; afterwards everything is as it was, the default device too."""
-    cupy, special = module(devices), types.ModuleType("cupyx.scipy.special")
+    cupy, special = module(devices, capability), types.ModuleType("cupyx.scipy.special")
     special.erf = lambda x: ndarray(erf(x._host))
     modules = {"cupy": cupy, "cupyx": types.ModuleType("cupyx"), "cupyx.scipy": types.ModuleType("cupyx.scipy")}
     modules["cupyx.scipy.special"] = special

@@ -8,8 +8,10 @@ import math
 from collections import Counter
 
 import numpy as np
+from backend import fake_graph
 from backend.emulator import EmulatorError, address, module
 from backend.fake_cupy import ndarray
+from backend.fake_graph import launch, unowned
 
 STATIC_LIMIT, SHARED_LIMIT = 48 << 10, 227 << 10
 LAUNCHES = Counter()  # how often each kernel was launched since the stand-in was installed
@@ -55,7 +57,8 @@ class RawKernel:
             raise EmulatorError(f"{self.name}({names}): got {len(args)} arguments.")
         LAUNCHES[self.name] += 1
         cells = [self._argument(p, a) for p, a in zip(parameters, args)]
-        self._module.launch(self.name, grid, block, cells, shared_mem)
+        held = [unowned(a._host) for a in args if isinstance(a, ndarray)]  # the memory, as long as a graph may run
+        launch(lambda: (self._module.launch(self.name, grid, block, cells, shared_mem), held))
 
     def _check_size(self, grid, block, shared):
         if not (isinstance(grid, tuple) and isinstance(block, tuple) and 1 <= len(grid) <= 3 and 1 <= len(block) <= 3):
@@ -156,9 +159,10 @@ class ElementwiseKernel:
         shape = self._shape(values, given, size)
         if not given and any(p.raw for p in self.outs):
             raise ValueError("Output array size is Undecided")
-        outs = given or tuple(ndarray(_poisoned(shape, dtype(p))) for p in self.outs)
+        outs = given or tuple(ndarray(fake_graph.empty(shape, dtype(p))) for p in self.outs)
         if math.prod(shape):
-            self._launch(letters, dtype, shape, [*zip(self.ins, values), *zip(self.outs, outs)], block_size)
+            pairs = [*zip(self.ins, _unowned(values)), *zip(self.outs, _unowned(outs))]
+            launch(lambda: self._launch(letters, dtype, shape, pairs, block_size))
         if self.no_return:
             return None
         return outs[0] if len(outs) == 1 and not self.return_tuple else tuple(outs)
@@ -218,9 +222,9 @@ extern "C" __global__ void {self.name}(long long _n, {", ".join(declared)}) {{
                 host[...] = copy
 
 
-def _poisoned(shape, dtype):
-    """New memory as the worst that may lie there: NaN, or all bits set."""
-    return np.frombuffer(b"\xff" * (math.prod(shape) * dtype.itemsize), dtype).reshape(shape).copy()
+def _unowned(values):
+    """Arguments as a graph holds them."""
+    return [ndarray(unowned(v._host)) if isinstance(v, ndarray) else v for v in values]
 
 
 class ReductionKernel:
@@ -241,6 +245,18 @@ class ReductionKernel:
         axes = range(len(shape)) if axis is None else (axis,) if isinstance(axis, int) else axis
         axes = {a % len(shape) for a in axes}
         kept = [a for a in range(len(shape)) if a not in axes]
+        full = tuple(1 if a in axes else n for a, n in enumerate(shape))
+        final = full if keepdims else tuple(shape[a] for a in kept)
+        if out is not None and out.shape != final:
+            raise ValueError("Out shape is mismatched")
+        out = ndarray(fake_graph.empty(final, dtype(self.outs[0]))) if out is None else out
+        ins, (target,) = _unowned(args), _unowned([out])
+        launch(lambda: self._launch(letters, dtype, shape, (kept, axes), ins, target._host))
+        return out
+
+    def _launch(self, letters, dtype, shape, places, args, out):
+        """Each output element by a thread of its own, in order."""
+        kept, axes = places
         n_out, n_in = math.prod(shape[a] for a in kept), math.prod(shape[a] for a in axes)
         declared, inner, values = [], [], []
         for p, value in zip(self.ins, args):
@@ -255,7 +271,7 @@ class ReductionKernel:
                 values += [(None, dtype(p).type(value))]
         target = self.outs[0]
         c, type = C_TYPES[dtype(target).name], self.type or C_TYPES[dtype(target).name]
-        result = _poisoned((n_out,), dtype(target))
+        result = np.empty((n_out,), dtype(target))
         letters = "".join(f"typedef {C_TYPES[d.name]} {t};\n" for t, d in letters.items())
         source = f"""{letters}{self.preamble}
 extern "C" __global__ void {self.name}(long long _m, {"".join(d + ", " for d in declared)}{c}* _p_{target.name}) {{
@@ -276,11 +292,4 @@ extern "C" __global__ void {self.name}(long long _m, {"".join(d + ", " for d in 
         if n_out:
             cells = [np.int64(n_in), *(v for _, v in values), address(result)]
             module(source, self.options).launch(self.name, (n_out,), (1,), cells)
-        full = tuple(1 if a in axes else n for a, n in enumerate(shape))
-        shape = full if keepdims else tuple(shape[a] for a in kept)
-        if out is None:
-            return ndarray(result.reshape(shape))
-        if out.shape != shape:
-            raise ValueError("Out shape is mismatched")
-        out._host[...] = result.reshape(shape)
-        return out
+        out[...] = result.reshape(out.shape)

@@ -1,0 +1,324 @@
+"""Streams, graphs and memory pools for the stand-in of CuPy, as strict as CUDA is, or stricter.
+
+While a stream captures, nothing runs: each piece of work is kept with the memory it reads and writes, and a launch of
+the graph runs the pieces again on the same memory. New arrays are filled with NaN (integers with −1) until something
+writes to them, and again when they are freed. Memory comes from pools and goes back to them: a graph whose pool serves
+others too overwrites what they hold, here as there. What would copy to the host or wait for it raises, as does cuBLAS;
+copies from the host read a buffer that is gone when the graph runs.
+"""
+
+import contextlib
+import math
+import weakref
+from collections import Counter
+
+import numpy as np
+
+ALIGNMENT = 512  # of CuPy's pools
+blas_in_capture = False  # let matrix products pass, though cuBLAS would refuse
+transfers = Counter()  # "to host", "to device": how often since it was cleared
+
+
+class CUDARuntimeError(RuntimeError):
+    pass
+
+
+UNSUPPORTED = "cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing"
+INVALIDATED = "cudaErrorStreamCaptureInvalidated: operation failed due to a previous error during capture"
+
+# ------------------------------------------------------------------------------------------------ memory
+
+_memory_of = {}  # id of the array at the root of all views of an allocation -> its bytes
+
+
+class MemoryPool:
+    """Freed memory is kept by size and by stream, and handed out again."""
+
+    def __init__(self, allocator=None):
+        self.free, self.used, self.held = {}, 0, 0
+
+    def malloc(self, size):
+        """The memory of an allocation: an array of bytes."""
+        size = max(ALIGNMENT, -(-size // ALIGNMENT) * ALIGNMENT)
+        blocks = self.free.setdefault((current.stream.ptr, size), [])
+        if not blocks:
+            room = np.full(size + ALIGNMENT, 0xFF, np.uint8)
+            start = -room.ctypes.data % ALIGNMENT
+            blocks.append(room[start : start + size])
+            self.held += size
+        self.used += size
+        return Pointer(self, blocks.pop(), current.stream.ptr)
+
+    def used_bytes(self):
+        return self.used
+
+    def total_bytes(self):
+        return self.held
+
+    def free_bytes(self):
+        return self.held - self.used
+
+    def free_all_blocks(self, stream=None):
+        _needs_no_capture()
+        self.held -= self.free_bytes()
+        self.free.clear()
+
+
+class Pointer:
+    """What `malloc` returns: `memory`, which goes back to its pool when `release` is called."""
+
+    def __init__(self, pool, memory, stream):
+        self.pool, self.memory, self.stream = pool, memory, stream
+
+    def release(self):
+        self.memory[...] = 0xFF
+        self.pool.used -= self.memory.size
+        self.pool.free.setdefault((self.stream, self.memory.size), []).append(self.memory)
+
+
+def empty(shape, dtype):
+    """A NumPy array in memory of the current allocator; the memory goes back when no view of it is left."""
+    shape, dtype = (shape,) if isinstance(shape, int | np.integer) else tuple(shape), np.dtype(dtype)
+    size = math.prod(shape)
+    if not size:
+        return np.empty(shape, dtype)
+    pointer = current.allocator(size * dtype.itemsize)
+    # Views name their first array as base, and it names no array: so its end is the end of all views.
+    root = np.frombuffer(memoryview(pointer.memory), dtype, size)
+    _memory_of[id(root)] = pointer.memory
+    weakref.finalize(root, _end, id(root), pointer).atexit = False
+    return root.reshape(shape)
+
+
+def _end(key, pointer):
+    del _memory_of[key]
+    pointer.release()
+
+
+def placed(array, fill=True):
+    """`array`, fresh from NumPy, in memory of the current allocator, with the same strides where it is dense."""
+    if not array.size:
+        return array
+    order = sorted(range(array.ndim), key=lambda a: (-array.strides[a], a))
+    out = empty([array.shape[a] for a in order], array.dtype).transpose(np.argsort(order))
+    if fill and not capturing():
+        out[...] = array
+    return out
+
+
+def unowned(array):
+    """The same view of the same memory, that does not keep it from being freed: a graph knows addresses only."""
+    root = array
+    while (base := getattr(root, "base", None)) is not None and not isinstance(base, memoryview):
+        root = base
+    memory = _memory_of.get(id(root))
+    if memory is None:
+        return array
+    start = array.__array_interface__["data"][0] - memory.__array_interface__["data"][0]
+    return np.ndarray(array.shape, array.dtype, memory, start, array.strides)
+
+
+# ------------------------------------------------------------------------------------------------ work
+
+
+class Current:
+    """What CuPy keeps for a thread: the stream and the allocator in use."""
+
+    def reset(self):
+        Stream.null = Stream(null=True)
+        self.stream, self.pool, self.pinned = Stream.null, MemoryPool(), PinnedMemoryPool()
+        self.allocator, self.pinned_allocator, self.host_saw = self.pool.malloc, self.pinned.malloc, {}
+        transfers.clear()
+
+
+class PinnedMemoryPool:
+    def malloc(self, size):
+        return size
+
+
+current = Current()
+
+
+def capturing():
+    return current.stream.nodes is not None
+
+
+def launch(work):
+    """Do `work()` on the current stream, or keep it for the graph that the stream is capturing.
+
+    work must hold arrays as `unowned` gives them.
+    """
+    current.stream.issue()
+    if capturing():
+        current.stream.nodes.append(work)
+    else:
+        work()
+
+
+def to_host(what):
+    """A copy to the host, which waits for the stream."""
+    if capturing():
+        current.stream.invalid = True
+        raise CUDARuntimeError(UNSUPPORTED)
+    transfers["to host"] += 1
+    current.stream.issue()
+    current.stream.synchronize()
+    return what
+
+
+def to_device(array):
+    """A new array with the values of one on the host. Captured, it would read a staging buffer that is gone later."""
+    if array.ndim == 0:
+        return filled(lambda: array, array)
+    current.pinned_allocator(array.nbytes)
+    transfers["to device"] += 1
+    if not capturing():
+        return placed(array)
+    return filled(lambda: np.full(array.shape, 0xAA, np.uint8).astype(array.dtype), array)
+
+
+def filled(compute, like):
+    """A new array of the shape and dtype of `like`, into which `compute()` goes now or at each launch."""
+    out = placed(like)
+    if capturing():
+        memory = unowned(out)
+        launch(lambda: np.copyto(memory, compute(), casting="unsafe"))
+    return out
+
+
+def refuse_blas():
+    if capturing() and not blas_in_capture:
+        raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
+
+
+def _needs_no_capture():
+    if capturing():
+        current.stream.invalid = True
+        raise CUDARuntimeError(UNSUPPORTED)
+
+
+# ------------------------------------------------------------------------------------------------ cupy.cuda
+
+
+class Stream:
+    """Work on different streams must be ordered by events: what is not raises here (there it is a race)."""
+
+    count = 0
+
+    def __init__(self, null=False, non_blocking=False, ptds=False):
+        Stream.count += 1
+        self.ptr, self.is_non_blocking = 0 if null else Stream.count, non_blocking
+        self.nodes, self.invalid, self.issued, self.saw, self.outer = None, False, 0, {}, []
+
+    def __enter__(self):
+        self.outer.append(current.stream)
+        current.stream = self
+        return self
+
+    def __exit__(self, *error):
+        current.stream = self.outer.pop()
+
+    def issue(self):
+        """Count a piece of work; all other streams' must have been waited for."""
+        if self.nodes is not None:
+            return
+        for other in list(streams):
+            if other is not self and other.issued > max(self.saw.get(other.ptr, 0), current.host_saw.get(other.ptr, 0)):
+                raise RuntimeError(f"race: stream {self.ptr} does not wait for the work on stream {other.ptr}")
+        self.issued += 1
+        streams.add(self)
+
+    def record(self, event=None):
+        event = Event() if event is None else event
+        event.saw = self.saw | {self.ptr: self.issued}
+        return event
+
+    def wait_event(self, event):
+        for ptr, count in event.saw.items():
+            self.saw[ptr] = max(count, self.saw.get(ptr, 0))
+
+    def synchronize(self):
+        _needs_no_capture()
+        current.host_saw = current.host_saw | self.saw | {self.ptr: self.issued}
+
+    def is_capturing(self):
+        return self.nodes is not None
+
+    def begin_capture(self, mode=None):
+        if self.ptr == 0:
+            raise RuntimeError("cannot capture on the default (legacy) stream")
+        self.nodes, self.invalid = [], False
+
+    def end_capture(self):
+        if self.nodes is None:
+            raise CUDARuntimeError("cudaErrorIllegalState: the operation cannot be performed in the present state")
+        nodes, self.nodes = self.nodes, None
+        if self.invalid:
+            raise CUDARuntimeError(INVALIDATED)
+        return Graph(nodes)
+
+
+streams = weakref.WeakSet()
+
+
+class Event:
+    def __init__(self, block=False, disable_timing=False, interprocess=False):
+        self.saw = {}
+
+    def record(self, stream=None):
+        (stream or current.stream).record(self)
+
+    def synchronize(self):
+        _needs_no_capture()
+        current.host_saw = current.host_saw | self.saw
+
+
+class Graph:
+    """Work on fixed memory."""
+
+    launches = 0
+
+    def __init__(self, nodes):
+        self._nodes = nodes
+
+    def launch(self, stream=None):
+        with stream or current.stream:
+            launch(self._run)
+
+    def upload(self, stream=None):
+        pass
+
+    def _run(self):
+        Graph.launches += 1
+        for work in self._nodes:
+            work()
+
+
+@contextlib.contextmanager
+def using_allocator(allocator=None):
+    before, current.allocator = current.allocator, allocator
+    try:
+        yield
+    finally:
+        current.allocator = before
+
+
+def set_pinned_memory_allocator(allocator):
+    current.pinned_allocator = allocator
+
+
+def synchronize():
+    """The host waits for all streams."""
+    _needs_no_capture()
+    current.host_saw = {s.ptr: s.issued for s in streams}
+
+
+def install(cupy):
+    """Give the module `cupy` its streams, graphs and pools, all as new."""
+    streams.clear()
+    current.reset()
+    cupy.get_default_memory_pool = lambda: current.pool
+    cupy.get_default_pinned_memory_pool = lambda: current.pinned
+    names = {"Stream": Stream, "Event": Event, "MemoryPool": MemoryPool, "using_allocator": using_allocator}
+    names |= {"get_current_stream": lambda: current.stream, "Graph": Graph, "PinnedMemoryPool": PinnedMemoryPool}
+    vars(cupy.cuda).update(names, set_pinned_memory_allocator=set_pinned_memory_allocator)
