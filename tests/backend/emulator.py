@@ -1,6 +1,6 @@
 """CUDA C++ on the CPU: compiled by g++ against emu.h, and launched on the memory of NumPy arrays.
 
-    module(source, ("-DN=4",)).launch("add", (2,), (32,), [address(x), address(y), np.int32(n)], shared=0)
+    module(source, ("-DN=4",)).launch("add", (2,), (32,), [x, y, np.int32(n)], shared=0)
 
 What a GPU would do silently wrong raises `EmulatorError`. Threads, warps and blocks run in a random order, drawn from
 the environment variable EMULATOR_SEED (1).
@@ -8,6 +8,7 @@ the environment variable EMULATOR_SEED (1).
 
 import ctypes
 import hashlib
+import itertools
 import os
 import platform
 import re
@@ -19,6 +20,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 HERE = Path(__file__).parent
 COMPILER = shutil.which("g++")
@@ -26,8 +28,9 @@ AVAILABLE = COMPILER is not None and sys.platform == "linux" and platform.machin
 WHY_NOT = "the CUDA emulator needs g++ on Linux, x86-64"
 
 # alignment, bounds: emu.h turns them into sentences. No FMA: the same result wherever the tests run.
-FLAGS = ["-std=c++17", "-O1", "-w", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing", "-ffp-contract=off"]
-FLAGS += ["-fsanitize=alignment,bounds", "-fno-sanitize-recover=all"]
+FLAGS = "-std=c++17", "-O1", "-w", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing", "-ffp-contract=off"
+FLAGS += "-fsanitize=alignment,bounds", "-fno-sanitize-recover=all"
+RUNTIME_FLAGS = "-std=c++17", "-O2", "-Wall", "-Werror", "-fPIC"
 OPTIONS = "-D", "-std=", "--std=", "-lineinfo", "--generate-line-info", "--use_fast_math"
 KERNEL = re.compile(r'extern\s*"C"\s*__global__\b((?:(?!__global__).)*?)\b(\w+)\s*\(([^()]*)\)\s*\{', re.DOTALL)
 DYNAMIC = re.compile(r"extern\s+__shared__\s+(?:__align__\s*\(\s*\d+\s*\)\s*)?([\w ]+?)\s+(\w+)\s*\[\s*\]\s*;")
@@ -72,39 +75,94 @@ class Parameter:
         self.dtype = None if base == "void" else np.dtype(TYPES[base])
 
 
-def address(array):
-    """Where the first element of a NumPy array lies, as a kernel's pointer."""
-    return ctypes.c_void_p(array.__array_interface__["data"][0])
+class Region(ctypes.Structure):
+    """Memory that belongs to one array (or to several that overlap): emu.cpp puts pages that fault around it."""
+
+    _fields_ = [("host", ctypes.c_size_t), ("bytes", ctypes.c_int64), ("writable", ctypes.c_int64)]
+    _fields_ += [("name", ctypes.c_char_p), ("copy", ctypes.c_void_p)]
+
+
+class Launch(ctypes.Structure):
+    """As in emu.cpp."""
+
+    _fields_ = [("grid", ctypes.c_uint * 3), ("block", ctypes.c_uint * 3), ("shared_bytes", ctypes.c_int64)]
+    _fields_ += [("static_begin", ctypes.c_void_p), ("static_end", ctypes.c_void_p), ("seed", ctypes.c_uint64)]
+    _fields_ += [("kernel", ctypes.c_void_p), ("arguments", ctypes.c_void_p)]
+    _fields_ += [("n_arguments", ctypes.c_int64), ("n_regions", ctypes.c_int64)]
+    _fields_ += [("region_of", ctypes.c_void_p), ("region", ctypes.c_void_p)]
 
 
 class Module:
-    """The kernels of one source, compiled."""
+    """The kernels of one source, compiled. `parameters`: of each kernel; `static_shared`: bytes of all together."""
 
     def __init__(self, source, options=()):
-        defines = [o for o in options if o.startswith("-D")]
-        unknown = [
-            o for o in options if not o.startswith(("-D", "-std=", "--std=", "-lineinfo", "--generate-line-info"))
-        ]
+        unknown = [o for o in options if not o.startswith(OPTIONS)]
         if unknown:
             raise EmulatorError(f"options {unknown}: unknown to the emulator.")
-        text = preprocessed(source, tuple(defines))
+        text = preprocessed(source, tuple(o for o in options if o.startswith("-D")))
         text = DYNAMIC.sub(lambda m: _dynamic(text, m), text)
-        self.parameters = {m[2]: [Parameter(p) for p in m[3].split(",") if p.strip()] for m in KERNEL.finditer(text)}
-        glue = "".join(_glue(name, ps) for name, ps in self.parameters.items())
-        self.library = compiled(f'#include "emu.h"\nnamespace {{\n{text}\n}}\n{glue}')
-        self.static_shared = ctypes.c_int.in_dll(self.library, "emu_static_bytes").value
+        found = list(KERNEL.finditer(text))
+        self.parameters = {m[2]: [Parameter(p) for p in m[3].split(",") if p.strip()] for m in found}
+        glue = "".join(_glue(m[2], self.parameters[m[2]], _bound(m[1])) for m in found)
+        runtime()
+        self.library = compiled(f'#include "emu.h"\nnamespace {{\n{text}\n}}\n{GLUE}{glue}')
+        self.static = tuple((ctypes.c_void_p * 2).in_dll(self.library, "emu_static_shared"))
+        self.static_shared = self.static[1] - self.static[0]
+
+    def most_threads(self, name):
+        """The block size that a kernel promised in __launch_bounds__."""
+        return ctypes.c_int.in_dll(self.library, f"emu_bound_{name}").value
 
     def launch(self, name, grid, block, args, shared=0, seed=None):
-        """Run a kernel of the grid; args: addresses (ctypes.c_void_p) and NumPy scalars of the parameters' types."""
-        function = getattr(self.library, f"emu_launch_{name}")
-        size = (ctypes.c_uint * 6)(*grid, *(1,) * (3 - len(grid)), *block, *(1,) * (3 - len(block)))
-        cells = [a if isinstance(a, ctypes.c_void_p) else ctypes.create_string_buffer(a.tobytes()) for a in args]
-        pointers = (ctypes.c_void_p * max(1, len(cells)))(*[ctypes.addressof(c) for c in cells])
-        seed = int(os.environ.get("EMULATOR_SEED", 1)) if seed is None else seed
-        function.restype = ctypes.c_char_p
-        message = function(size, ctypes.c_int(shared), ctypes.c_uint64(seed), pointers)
+        """Run a kernel; args: NumPy arrays for pointers, NumPy scalars of the other parameters' types, 0 for null."""
+        cells = [ctypes.create_string_buffer(_bytes(a)) for a in args]
+        pointers = (ctypes.c_void_p * len(cells))(*map(ctypes.addressof, cells))
+        regions, region_of = _regions(self.parameters[name], args)
+        launch = Launch(
+            grid=(*grid, *(1,) * (3 - len(grid))),
+            block=(*block, *(1,) * (3 - len(block))),
+            shared_bytes=shared,
+            static_begin=self.static[0],
+            static_end=self.static[1],
+            seed=next(_seeds) if seed is None else seed,
+            kernel=ctypes.c_void_p.in_dll(self.library, f"emu_kernel_{name}"),
+            arguments=ctypes.addressof(pointers),
+            n_arguments=len(cells),
+            n_regions=len(regions),
+            region_of=ctypes.addressof(region_of),
+            region=ctypes.addressof(regions),
+        )
+        message = runtime().emu_launch(ctypes.byref(launch))
         if message:
             raise EmulatorError(f"{name}: {message.decode()}.")
+
+
+_seeds = itertools.count(1000 * int(os.environ.get("EMULATOR_SEED", 1)))  # another order for each launch
+
+
+def _bytes(value):
+    """An argument's bytes: an array's address, null, or a number."""
+    if isinstance(value, np.ndarray):
+        return np.uint64(value.__array_interface__["data"][0]).tobytes()
+    return np.uint64(0).tobytes() if type(value) is int else value.tobytes()
+
+
+def _regions(parameters, args):
+    """The memory of the arrays, those that overlap taken together, and of each argument which: -1 for none."""
+    region_of = (ctypes.c_int64 * len(args))(*[-1] * len(args))
+    arrays = [(*byte_bounds(a), i) for i, a in enumerate(args) if isinstance(a, np.ndarray)]
+    found = []
+    for low, high, i in sorted(arrays):
+        p = parameters[i]
+        if found and low < found[-1][1]:
+            found[-1][1:3] = max(high, found[-1][1]), found[-1][2] or not p.const
+        else:
+            found.append([low, high, not p.const, p.name])
+        region_of[i] = len(found) - 1
+    regions = (Region * len(found))(
+        *[Region(low, high - low, write, n.encode(), None) for low, high, write, n in found]
+    )
+    return regions, region_of
 
 
 @cache
@@ -137,13 +195,36 @@ def _dynamic(text, match):
     )
 
 
-def _glue(name, parameters):
+GLUE = """
+#pragma GCC visibility push(default)
+extern "C" char __start_emu_static[] __attribute__((visibility("hidden")));
+extern "C" char __stop_emu_static[] __attribute__((visibility("hidden")));
+extern "C" char* emu_static_shared[2] = {__start_emu_static, __stop_emu_static};
+"""
+
+
+def _glue(name, parameters, bound):
+    """What makes a kernel callable from Python: a function of pointers to its arguments, and its largest block."""
     args = ", ".join(f"*({p.type}*)a[{i}]" for i, p in enumerate(parameters))
     return (
-        f'extern "C" __attribute__((visibility("default")))\n'
-        f"const char* emu_launch_{name}(const unsigned* size, int shared, uint64_t seed, void** args) {{\n"
-        f"    return emu::launch(size, shared, seed, [](void** a) {{ {name}({args}); }}, args);\n}}\n"
+        f"static void emu_call_{name}(void** a) {{ {name}({args}); }}\n"
+        f'extern "C" void (*emu_kernel_{name})(void**) = emu_call_{name};\n'
+        f'extern "C" int emu_bound_{name} = {bound};\n'
     )
+
+
+def _bound(text):
+    """The first argument of __launch_bounds__ in what stands before a kernel's name, or all that CUDA allows."""
+    start = text.find("__launch_bounds__")
+    if start < 0:
+        return "1024"
+    start = text.index("(", start) + 1
+    depth = 1
+    for end in range(start, len(text)):
+        depth += {"(": 1, ")": -1}.get(text[end], 0)
+        if depth == 0 or (depth == 1 and text[end] == ","):
+            return text[start:end]
+    raise EmulatorError(f"unbalanced: {text}")
 
 
 @cache
@@ -157,20 +238,28 @@ def folder():
 
 
 @cache
-def _headers():
-    return "".join((HERE / name).read_text() for name in ("emu.h", "emu_cuda.h"))
+def _header():
+    return (HERE / "emu.h").read_text()
 
 
 @cache
-def compiled(text):
-    """The shared library of a C++ text, built once for the same text, headers and flags."""
-    key = hashlib.sha256("\0".join([text, _headers(), *FLAGS]).encode()).hexdigest()[:24]
+def runtime():
+    """emu.cpp, whose functions the kernels call."""
+    library = compiled((HERE / "emu.cpp").read_text(), RUNTIME_FLAGS, ctypes.RTLD_GLOBAL)
+    library.emu_launch.restype = ctypes.c_char_p
+    return library
+
+
+@cache
+def compiled(text, flags=FLAGS, mode=ctypes.DEFAULT_MODE):
+    """The shared library of a C++ text, built once for the same text, header and flags."""
+    key = hashlib.sha256("\0".join([text, _header(), *flags]).encode()).hexdigest()[:24]
     library = folder() / f"{key}.so"
     if not library.exists():
         with tempfile.TemporaryDirectory(dir=folder()) as place:
             source, object, built = (Path(place, name) for name in ("kernel.cpp", "kernel.o", "kernel.so"))
             source.write_text(text)
-            _run([COMPILER, *FLAGS, f"-I{HERE}", "-c", "-o", str(object), str(source)])
-            _run([COMPILER, "-shared", "-o", str(built), str(object)])  # linked apart: without the sanitizer's library
+            _run([COMPILER, *flags, f"-I{HERE}", "-c", "-o", str(object), str(source)])
+            _run([COMPILER, "-shared", "-o", str(built), str(object)])  # apart: without the sanitizer's own library
             built.rename(library)
-    return ctypes.CDLL(str(library))
+    return ctypes.CDLL(str(library), mode)

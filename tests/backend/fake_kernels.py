@@ -9,7 +9,7 @@ from collections import Counter
 
 import numpy as np
 from backend import fake_graph
-from backend.emulator import EmulatorError, address, module
+from backend.emulator import EmulatorError, module
 from backend.fake_cupy import ndarray
 from backend.fake_graph import launch, unowned
 
@@ -37,7 +37,8 @@ class RawKernel:
     """One kernel: `kernel(grid, block, args, shared_mem=0)`."""
 
     def __init__(self, module, name):
-        self._module, self.name, self._most_shared = module, name, STATIC_LIMIT - module.static_shared
+        self._module, self.name, self.max_threads_per_block = module, name, module.most_threads(name)
+        self._most_shared = STATIC_LIMIT - module.static_shared
 
     @property
     def max_dynamic_shared_size_bytes(self):
@@ -56,9 +57,8 @@ class RawKernel:
             names = ", ".join(p.text for p in parameters)
             raise EmulatorError(f"{self.name}({names}): got {len(args)} arguments.")
         LAUNCHES[self.name] += 1
-        cells = [self._argument(p, a) for p, a in zip(parameters, args)]
-        held = [unowned(a._host) for a in args if isinstance(a, ndarray)]  # the memory, as long as a graph may run
-        launch(lambda: (self._module.launch(self.name, grid, block, cells, shared_mem), held))
+        args = [self._argument(p, a) for p, a in zip(parameters, args)]
+        launch(lambda: self._module.launch(self.name, grid, block, args, shared_mem))
 
     def _check_size(self, grid, block, shared):
         if not (isinstance(grid, tuple) and isinstance(block, tuple) and 1 <= len(grid) <= 3 and 1 <= len(block) <= 3):
@@ -66,8 +66,8 @@ class RawKernel:
         if min(*grid, *block) < 1:
             raise EmulatorError(f"{self.name}: an empty grid {grid} or block {block}.")
         limits = zip((*grid, *block), ((2**31 - 1, 65535, 65535)[: len(grid)] + (1024, 1024, 64)[: len(block)]))
-        if math.prod(block) > 1024 or any(n > most for n, most in limits):
-            raise EmulatorError(f"{self.name}: grid {grid} or block {block} is larger than CUDA allows.")
+        if math.prod(block) > self.max_threads_per_block or any(n > most for n, most in limits):
+            raise EmulatorError(f"{self.name}: grid {grid} or block {block} is larger than CUDA or its bounds allow.")
         if shared > self._most_shared:
             raise EmulatorError(
                 f"{self.name}: {shared} bytes of dynamic shared memory, {self._most_shared} allowed: set "
@@ -75,16 +75,16 @@ class RawKernel:
             )
 
     def _argument(self, parameter, value):
-        """The address of an array, or a scalar whose type is exactly the parameter's."""
+        """An array as the emulator takes it, null, or a scalar whose type is exactly the parameter's."""
         wrong = f"{self.name}: parameter '{parameter.text}' got"
         if parameter.pointer:
             if type(value) is int and value == 0:
-                return np.uint64(0)
+                return 0
             if not isinstance(value, ndarray):
                 raise EmulatorError(f"{wrong} {type(value).__name__}, not an array on the device (or 0).")
             if parameter.dtype not in (None, value.dtype):
                 raise EmulatorError(f"{wrong} an array of {value.dtype}.")
-            return address(value._host)
+            return unowned(value._host)
         number = {bool: np.bool_, int: np.int64, float: np.float64}.get(type(value), lambda v: v)(value)
         if not isinstance(number, np.generic) or number.dtype != parameter.dtype:
             raise EmulatorError(f"{wrong} {type(value).__name__} (a Python int is int64, a Python float float64).")
@@ -180,7 +180,7 @@ class ElementwiseKernel:
 
     def _launch(self, letters, dtype, shape, pairs, block_size):
         """A kernel with plain pointers to C-ordered copies; what it wrote is copied back."""
-        declared, inner, args, copies, back = [], [], [np.int64(math.prod(shape))], [], []
+        declared, inner, args, back = [], [], [np.int64(math.prod(shape))], []
         for p, value in pairs:
             c, output = C_TYPES[dtype(p).name], p in self.outs
             if not isinstance(value, ndarray):
@@ -190,11 +190,10 @@ class ElementwiseKernel:
             host = value._host if p.raw or output else np.broadcast_to(value._host, shape)
             # ours alone: what the kernel writes comes back below, an input that it writes does not
             copy = np.array(host, order="C")
-            copies.append(copy)
             back += [(host, copy)] if output or p.raw else []
             const = "" if output or p.raw else "const "
             declared.append(f"{const}{c}* _p_{p.name}, long long _n_{p.name}")
-            args += [address(copy), np.int64(copy.size)]
+            args += [copy, np.int64(copy.size)]
             if p.raw:
                 inner.append(f"const CArray<{c}> {p.name} = {{_p_{p.name}, _n_{p.name}}};")
             else:
@@ -265,10 +264,10 @@ class ReductionKernel:
                 copy = np.array(np.broadcast_to(value._host, shape).transpose(*kept, *sorted(axes)), order="C")
                 declared.append(f"const {c}* _p_{p.name}")
                 inner.append(f"const {c} {p.name} = _p_{p.name}[_o * _m + _j];")
-                values += [(copy, address(copy))]
+                values.append(copy)
             else:
                 declared.append(f"{c} {p.name}")
-                values += [(None, dtype(p).type(value))]
+                values.append(dtype(p).type(value))
         target = self.outs[0]
         c, type = C_TYPES[dtype(target).name], self.type or C_TYPES[dtype(target).name]
         result = np.empty((n_out,), dtype(target))
@@ -290,6 +289,5 @@ extern "C" __global__ void {self.name}(long long _m, {"".join(d + ", " for d in 
 """
         LAUNCHES[self.name] += 1
         if n_out:
-            cells = [np.int64(n_in), *(v for _, v in values), address(result)]
-            module(source, self.options).launch(self.name, (n_out,), (1,), cells)
+            module(source, self.options).launch(self.name, (n_out,), (1,), [np.int64(n_in), *values, result])
         out[...] = result.reshape(out.shape)
