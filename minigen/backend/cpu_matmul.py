@@ -5,11 +5,20 @@ import numpy as np
 from . import threads
 
 
-def matmul(a, b):
-    """(m, k) @ (k, n) → (m, n); with leading axes, as np.matmul.  Transposed views are as good: BLAS reads both.
+def matmul(a, b, bias=None):
+    """(m, k) @ (k, n) → (m, n), plus bias (n,) in every row; with leading axes, as np.matmul.
+
+    Transposed views are as good: BLAS reads both.
 
     Rows or columns of the result are shared out in ranges of at least 8; small products are not worth a second thread.
     """
+    y = _product(a, b)
+    if bias is not None:
+        y += bias
+    return y
+
+
+def _product(a, b):
     if a.ndim > 2 or b.ndim > 2:
         return np.matmul(a, b)
     (m, k), n = a.shape, b.shape[1]

@@ -1,15 +1,18 @@
-"""Which kernels serve an array: the fast ones written for NumPy, or the portable ones that every library runs.
+"""Which kernels serve an array: the ones written for the CPU or the GPU, or the portable ones that every library runs.
 
-Both sets have the same names and signatures. On NumPy the portable set is the slow definition that the tests hold
-the fast one against.
+All sets have the same names and signatures. The portable set is the slow definition that the tests hold the fast ones
+against; it serves CuPy's arrays where there is no kernel of our own.
 """
 
+import functools
 from types import SimpleNamespace
 
 import numpy as np
 
 from . import cpu_conv, cpu_elementwise, cpu_matmul, cpu_norm, cpu_pool, optim_kernels, portable
 from .arrays import namespace
+from .gpu import conv as gpu_conv
+from .precision import precision, rounded
 
 
 def _gather(*modules):
@@ -21,8 +24,30 @@ def _gather(*modules):
 
 CPU = _gather(cpu_conv, cpu_elementwise, cpu_matmul, cpu_norm, cpu_pool, optim_kernels)
 PORTABLE = _gather(portable, optim_kernels)
+GPU = SimpleNamespace(**vars(PORTABLE))
+for _name, _kernel in vars(_gather(gpu_conv)).items():
+    if _name in vars(PORTABLE):
+        setattr(GPU, _name, _kernel)
+
+
+def _of_rounded(product):
+    """A product on the CPU whose two factors are rounded first."""
+
+    @functools.wraps(product)
+    def call(a, b, *args, **options):
+        if a.dtype == b.dtype == np.float32:
+            a, b = rounded(a, precision()), rounded(b, precision())
+        return product(a, b, *args, **options)
+
+    return call
+
+
+PRODUCTS = ("conv2d", "conv2d_x", "conv2d_w", "matmul")
+ROUNDED = SimpleNamespace(**vars(CPU) | {name: _of_rounded(getattr(CPU, name)) for name in PRODUCTS})
 
 
 def kernels(x):
     """The kernels for the array `x`."""
-    return CPU if namespace(x) is np else PORTABLE
+    if namespace(x) is not np:
+        return GPU
+    return CPU if precision() == "float32" else ROUNDED

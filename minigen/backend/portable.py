@@ -165,8 +165,9 @@ def masked(x, mask, scale):
     return x * mask * scale
 
 
-def matmul(a, b):
-    return a @ b
+def matmul(a, b, bias=None):
+    y = a @ b
+    return y if bias is None else y + bias
 
 
 # ------------------------------------------------------------------------------------------------ pooling

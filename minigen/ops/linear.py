@@ -41,10 +41,7 @@ def channel_sum(g):
 )
 def _linear(x, weight, bias=None):
     """x·Wᵀ + b on (N, in);   x̄ = g·W,  W̄ = gᵀ·x,  b̄ = Σₙ g."""
-    out = kernels(x).matmul(x, weight.T)
-    if bias is not None:
-        out += bias
-    return out
+    return kernels(x).matmul(x, weight.T, bias)
 
 
 def linear(x, weight, bias=None):

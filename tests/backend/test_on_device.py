@@ -16,7 +16,7 @@ import minigen.ops
 from minigen import models, nn, optim
 from minigen.autograd import Leaf, Tensor, grad, tensor
 from minigen.backend import Generator, namespace, to_numpy, use
-from minigen.backend.kernels import CPU, PORTABLE, kernels
+from minigen.backend.kernels import CPU, GPU, PORTABLE, kernels
 from minigen.data import Dataset, horizontal_flip, random_shift
 from minigen.debug import debug
 from minigen.loop import Training
@@ -99,9 +99,10 @@ def test_a_derivative_on_the_device_is_that_on_the_host(case, order, device):
             np.testing.assert_allclose(a.numpy(), b.data, rtol=rtol, atol=rtol * np.abs(b.data).max(initial=1e-3))
 
 
-def test_arrays_of_the_device_get_the_portable_kernels(device):
-    assert kernels(device.zeros(2)) is PORTABLE
+def test_arrays_get_the_kernels_of_their_device(device):
+    assert kernels(device.zeros(2)) is GPU
     assert kernels(np.zeros(2)) is CPU
+    assert vars(GPU).keys() == vars(PORTABLE).keys()
 
 
 def test_every_kernel_that_an_op_asks_for_is_portable():

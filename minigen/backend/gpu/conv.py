@@ -1,0 +1,243 @@
+"""Convolution, its two adjoints and matrix products on tensor cores: what launches igemm.cu, and how it is shared out.
+
+Arrays that the kernel does not serve go to the portable twin: all but float32, groups, 2³¹ elements and more, an input
+gradient with both stride and dilation on one axis, GPUs older than compute capability 8.0 (Ampere, 2020), batches of
+matrices.  To what the factors are rounded: see precision.py; what the portable twin does is not rounded.
+
+Nothing here waits for the GPU, copies to or from the host or allocates past CuPy's pool, so a stream can capture it.
+"""
+
+import math
+from functools import cache, lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import portable
+from ..arrays import namespace
+from ..conv_axes import output_size
+from ..layout import channels_first, channels_last
+from ..precision import precision
+from .compile import ceil_div, kernel
+
+OPERANDS = {"float32": "X3", "tf32": "TF32", "bfloat16": "BF16", "float16": "F16"}
+SLAB = 32  # BK of tile.cuh
+
+
+class Tile(NamedTuple):
+    """What a block computes, BM × BN, and each of its warps, WM × WN.
+
+    STAGES: slabs in shared memory. Three of the largest tile are 96 KiB, which every GPU since Ampere has; small tiles
+    have less to do in the time that a slab takes to come, and so want more.
+    speed: products per time of a multiprocessor with such blocks, relative to the first: an estimate, from how often
+    a number that lies in shared memory is used.
+    """
+
+    BM: int
+    BN: int
+    WM: int
+    WN: int
+    STAGES: int
+    speed: float
+
+
+TILES = (
+    Tile(128, 128, 64, 32, 3, 1.0),
+    Tile(64, 64, 32, 32, 3, 0.7),
+    Tile(128, 32, 32, 32, 3, 0.6),
+    Tile(32, 32, 16, 16, 5, 0.3),
+)
+
+
+# ------------------------------------------------------------------------------------------------ the portable names
+
+
+def conv2d(x, weight, bias, stride, padding, dilation, groups, out_size=None):
+    """As `portable.conv2d`: (N, C, H, W), (O, C, kh, kw), (O,) or None → (N, O, OH, OW)."""
+    if groups > 1 or not _served(x, weight, bias):
+        return portable.conv2d(x, weight, bias, stride, padding, dilation, groups, out_size)
+    x, w = channels_last(x), channels_last(weight)
+    kernel_size = w.shape[1:3]
+    out_size = out_size or output_size(x.shape[1:3], kernel_size, stride, padding, dilation)
+    axes = out_size, kernel_size, stride, padding, dilation
+    return channels_first(_product("FORWARD", x, w, (len(x), *out_size, len(w)), axes, bias))
+
+
+def conv2d_x(g, weight, size, stride, padding, dilation, groups, bias=None):
+    """As `portable.conv2d_x`: (N, O, OH, OW), (O, C, kh, kw), (C,) or None → (N, C, *size)."""
+    mixed = any(s > 1 and d > 1 for s, d in zip(stride, dilation))
+    if groups > 1 or mixed or not _served(g, weight, bias):
+        return portable.conv2d_x(g, weight, size, stride, padding, dilation, groups, bias)
+    g, w = channels_last(g), channels_last(weight)
+    if _is_dense(g, w, size, padding, dilation) and bias is None:
+        x = matmul(g.reshape(len(g), -1), w.reshape(len(w), -1))
+        return channels_first(x.reshape(len(g), *w.shape[1:]))
+    axes = size, w.shape[1:3], stride, padding, dilation
+    return channels_first(_product("INPUT", g, w, (len(g), *size, w.shape[3]), axes, bias))
+
+
+def _is_dense(g, w, size, padding, dilation):
+    """Whether one pixel becomes one whole kernel, as at the start of a generator: every tap has a result of its own.
+
+    Then this is a dense layer; as a convolution it would look for the one pixel through all taps of every result.
+    """
+    return g.shape[1:3] == (1, 1) and tuple(size) == w.shape[1:3] and padding == (0, 0) and dilation == (1, 1)
+
+
+def conv2d_w(x, g, size, stride, padding, dilation, groups):
+    """As `portable.conv2d_w`: (N, C, H, W), (N, O, OH, OW) → (O, C, *size)."""
+    if groups > 1 or not _served(x, g):
+        return portable.conv2d_w(x, g, size, stride, padding, dilation, groups)
+    x, g = channels_last(x), channels_last(g)
+    axes = g.shape[1:3], size, stride, padding, dilation
+    return channels_first(_product("WEIGHT", x, g, (g.shape[3], *size, x.shape[3]), axes))
+
+
+POINT = ((1, 1), (1, 1), (1, 1), (0, 0), (1, 1))  # the axes of a convolution of single pixels: a dense layer
+
+
+def matmul(a, b, bias=None):
+    """(m, k) @ (k, n) → (m, n), plus bias (n,) in every row; with leading axes, as the portable twin.
+
+    A transposed view is as good as a contiguous array; of anything else a contiguous copy is made.
+    """
+    if a.ndim != 2 or b.ndim != 2 or not _served(a, b, bias):
+        return portable.matmul(a, b, bias)
+    if _by_columns(a) and _by_columns(b) and bias is None:
+        return matmul(b.T, a.T).T
+    m, n, xp = len(a), b.shape[1], namespace(a)
+    if _by_columns(a) and bias is None:
+        return _product("WEIGHT", _pixels(xp.ascontiguousarray(b)), a.T, (m, n), POINT)
+    a = _pixels(xp.ascontiguousarray(a))
+    if _by_columns(b):
+        return _product("FORWARD", a, b.T, (m, n), POINT, bias)
+    return _product("INPUT", a, xp.ascontiguousarray(b), (m, n), POINT, bias)
+
+
+def _by_columns(a):
+    """Whether the matrix lies column by column, and only so."""
+    return a.flags.f_contiguous and not a.flags.c_contiguous
+
+
+def _pixels(a):
+    """(rows, channels) → images of one pixel."""
+    return a.reshape(len(a), 1, 1, a.shape[1])
+
+
+def _served(*arrays):
+    """Whether igemm.cu can take these arrays, on this GPU. None stands for an array that is not there."""
+    arrays = [a for a in arrays if a is not None]
+    device = namespace(arrays[0]).cuda.Device()
+    fit = all(a.dtype == np.float32 and a.size < 2**31 for a in arrays)
+    return fit and int(device.compute_capability) >= 80
+
+
+# ------------------------------------------------------------------------------------------------------- the launch
+
+
+def _product(role, image, matrix, shape, axes, bias=None):
+    """A new array of that shape: the product which igemm.cu calls `role`.
+
+    image: contiguous (batch, H, W, C); axes: pairs (results, kernel, stride, padding, dilation).
+    """
+    xp = namespace(image)
+    out = xp.empty(shape, np.float32)
+    if not out.size:
+        return out
+    aligned = image.data.ptr % 16 == 0, matrix.data.ptr % 16 == 0
+    bias = None if bias is None else xp.ascontiguousarray(bias)
+    if out.size >= 2**31:
+        raise MemoryError(f"a product of {out.size} numbers: the GPU kernels count up to 2**31. Take smaller batches.")
+    launch = _launch(role, precision(), image.shape, shape, axes, aligned, xp.cuda.Device().id)
+    if launch.parts == 1:
+        launch.product(launch.grid, launch.block, (image, matrix, bias, out, *launch.numbers))
+        return out
+    parts = xp.empty((launch.parts, out.size), np.float32)
+    launch.product(launch.grid, launch.block, (image, matrix, None, parts, *launch.numbers))
+    counts = np.int32(launch.parts), np.int32(out.size), np.int32(shape[-1])
+    launch.add_parts((min(ceil_div(out.size, 256), 1024),), (256,), (parts, bias, out, *counts))
+    return out
+
+
+class Launch(NamedTuple):
+    """Everything about a launch but the arrays."""
+
+    product: object
+    add_parts: object
+    grid: tuple
+    block: tuple
+    numbers: tuple  # the kernel's int32 arguments
+    parts: int
+
+
+@lru_cache(4096)
+def _launch(role, rounding, image, shape, axes, aligned, device):
+    results, kernel_size, stride, padding, dilation = axes
+    batch, H, W, C = image
+    channels = shape[0] if role == "WEIGHT" else shape[-1]
+    M, N, K, phases = extents(role, image, channels, results, kernel_size, stride)
+    tile, slabs, parts = share(M, N, K, phases, math.prod(shape), processors(device))
+    along_a = channels if role == "WEIGHT" else C  # how many numbers lie side by side in memory
+    along_b = {"FORWARD": K, "INPUT": channels, "WEIGHT": C}[role]
+    aligned_a, aligned_b = reversed(aligned) if role == "WEIGHT" else aligned
+    constants = {name: n for name, n in tile._asdict().items() if name != "speed"}
+    constants |= {"ROLE": role, "OPERAND": OPERANDS[rounding]}
+    constants |= {"VEC_A": _vector(along_a, aligned_a), "VEC_B": _vector(along_b, aligned_b)}
+    shared = tile.STAGES * (tile.BM + tile.BN) * SLAB * 4
+    numbers = (batch, H, W, C, *results, channels, *kernel_size, *stride, *padding, *dilation, slabs, parts)
+    return Launch(
+        kernel("igemm.cu", "igemm", shared, **constants),
+        kernel("igemm.cu", "add_parts", **constants),
+        (ceil_div(M, tile.BM) * ceil_div(N, tile.BN), 1, phases * parts),
+        (32 * (tile.BM // tile.WM) * (tile.BN // tile.WN),),
+        tuple(np.int32(n) for n in numbers),
+        parts,
+    )
+
+
+def _vector(length, aligned):
+    """How many numbers can be copied at once."""
+    return 4 if aligned and length % 4 == 0 else 1
+
+
+def extents(role, image, channels, results, kernel_size, stride):
+    """(M, N, K, phases): the product that igemm.cu computes, of the largest phase where there are several.
+
+    2·M·N·K·phases operations then bound what a convolution takes; it may be less, where phases or borders are smaller.
+    """
+    batch, _, _, C = image
+    if role == "INPUT":
+        windows = math.prod(ceil_div(n, s) for n, s in zip(results, stride))
+        taps = math.prod(ceil_div(k, s) for k, s in zip(kernel_size, stride))
+        return batch * windows, channels, taps * C, math.prod(stride)
+    windows, taps = batch * math.prod(results), math.prod(kernel_size) * C
+    return (channels, taps, windows, 1) if role == "WEIGHT" else (windows, channels, taps, 1)
+
+
+@cache
+def processors(device):
+    """How many multiprocessors the GPU of that number has."""
+    import cupy
+
+    return cupy.cuda.Device(device).attributes["MultiProcessorCount"]
+
+
+def share(M, N, K, phases, size, processors):
+    """(tile, slabs, parts): what a block computes, how deep, and how many blocks share the depth of one result.
+
+    The unit of time is a slab of the largest tile on one multiprocessor, about half a microsecond. A launch takes as
+    many rounds as the multiprocessors need for all blocks; a block costs its slabs and some four more to start and end.
+    Parts need a second launch, and write and read `size` numbers each; 2 MB pass in a unit.
+    """
+    total = ceil_div(K, SLAB)
+
+    def time(choice):
+        tile, slabs, parts = choice
+        blocks = ceil_div(M, tile.BM) * ceil_div(N, tile.BN) * phases * parts
+        area = tile.BM * tile.BN / (128 * 128 * tile.speed)
+        again = 4 + (2 * parts + 1) * size * 4 / 2e6 if parts > 1 else 0
+        return ceil_div(blocks, processors) * (slabs * area + 4 * max(area, 0.1)) + again
+
+    depths = {ceil_div(total, parts) for parts in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64) if parts <= total} or {0}
+    choices = [(tile, slabs, ceil_div(total, slabs) if slabs else 1) for tile in TILES for slabs in sorted(depths)]
+    return min(choices, key=time)

@@ -1,0 +1,116 @@
+// What a block of threads does with a slab, BK = 32 products deep, of each of two matrices A (rows m) and B (rows n):
+// copies it to shared memory, without bank conflicts, and adds the products of its rows to BM x BN sums in registers.
+//
+// Constants: BM, BN; WM, WN: the share of a warp; A_ALONG_K, B_ALONG_K: whether memory runs along k, else along the
+// rows; OPERAND: to what the numbers are rounded.
+#include "ptx.cuh"
+
+#define X3 0    // float32: each factor as a sum of two TF32 numbers, of whose four products the smallest is left out
+#define TF32 1
+#define BF16 2
+#define F16 3
+
+constexpr int BK = 32;
+constexpr int WARPS_N = BN / WN, THREADS = 32 * (BM / WM) * WARPS_N;
+constexpr int TILES_M = WM / 16, TILES_N = WN / 8;                       // a warp's share in units of mma's 16 x 8
+constexpr int SLAB_A = BM * BK, SLAB_B = BN * BK;
+
+// ----------------------------------------------------------------------------------------------------- shared memory
+// Shared memory has 32 banks of one float; what a warp touches at once must not fall on one bank twice. So each slab
+// keeps the direction that its operand has in memory, with some address bits flipped instead of any padding.
+// The multiplying thread (group g = lane / 4, t = lane % 4) wants, of row g, the four elements k = 4t ... 4t + 3:
+//   along k: one read of 16 bytes, served for 8 threads at a time, which are two rows of 16 floats: 16 banks each if
+//            every odd row has its halves exchanged;
+//   along rows: four reads; thread (g, t) of a read falls on bank g + 8t if the columns are flipped by 8 (k / 4 % 4).
+
+template <bool ALONG_K, int ROWS> __device__ inline int place(int row, int k) {
+    return ALONG_K ? row * BK + (k ^ (row & 1) * 16) : k * ROWS + (row ^ (k & 12) * 2);
+}
+
+template <bool ALONG_K, int ROWS> __device__ inline float4 four(const float* slab, int row, int k) {
+    if constexpr (ALONG_K) return *(const float4*)(slab + place<true, ROWS>(row, k));
+    else return make_float4(slab[place<false, ROWS>(row, k)], slab[place<false, ROWS>(row, k + 1)],
+                            slab[place<false, ROWS>(row, k + 2)], slab[place<false, ROWS>(row, k + 3)]);
+}
+
+// Which elements of a slab this thread copies: COUNT times VEC of them, always the same k, so that one Counter follows
+// it from slab to slab. Neighbours in a warp copy neighbours in memory.
+template <bool ALONG_K, int ROWS, int VEC> struct Share {
+    static constexpr int COUNT = ROWS * BK / VEC / THREADS, LANES = ALONG_K ? BK / VEC : THREADS / BK;
+    int lane = threadIdx.x % LANES, line = threadIdx.x / LANES;
+
+    __device__ int k() const { return ALONG_K ? lane * VEC : line; }
+    __device__ int row(int i) const { return ALONG_K ? line + i * (THREADS / LANES) : (lane + i * LANES) * VEC; }
+    __device__ float* at(float* slab, int i) const { return slab + place<ALONG_K, ROWS>(row(i), k()); }
+};
+
+// ----------------------------------------------------------------------------------------------- rounding, multiplying
+// The order of k within a sum is free as long as A and B agree: a thread multiplies the four k it has read, in order.
+
+constexpr int WORDS = OPERAND == BF16 || OPERAND == F16 ? 2 : 4;         // registers for four rounded numbers
+
+template <int ROWS> struct Operand {
+    unsigned main[ROWS][WORDS];
+#if OPERAND == X3
+    unsigned rest[ROWS][WORDS];                                          // what rounding took away, rounded
+#endif
+    __device__ void set(int i, float4 v) {
+#if OPERAND == BF16
+        main[i][0] = to_bf16x2(v.x, v.y), main[i][1] = to_bf16x2(v.z, v.w);
+#elif OPERAND == F16
+        main[i][0] = to_f16x2(v.x, v.y), main[i][1] = to_f16x2(v.z, v.w);
+#else
+        float x[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            main[i][j] = to_tf32(x[j]);
+#if OPERAND == X3
+            rest[i][j] = to_tf32(x[j] - __uint_as_float(main[i][j]));
+#endif
+        }
+#endif
+    }
+};
+
+typedef float Sums[TILES_M][TILES_N][4];
+
+// sums += A B over 16 k. Consecutive products go to different sums: each waits for the one before it in its own sum.
+__device__ inline void multiply(Sums& sums, const unsigned (&A)[2 * TILES_M][WORDS],
+                                const unsigned (&B)[TILES_N][WORDS]) {
+#pragma unroll
+    for (int p = 0; p < WORDS; p += 2)
+#pragma unroll
+        for (int i = 0; i < TILES_M; i++) {
+            unsigned a[4] = {A[2 * i][p], A[2 * i + 1][p], A[2 * i][p + 1], A[2 * i + 1][p + 1]};
+#pragma unroll
+            for (int j = 0; j < TILES_N; j++) {
+                unsigned b[2] = {B[j][p], B[j][p + 1]};
+#if OPERAND == BF16
+                mma_bf16(sums[i][j], a, b);
+#elif OPERAND == F16
+                mma_f16(sums[i][j], a, b);
+#else
+                mma_tf32(sums[i][j], a, b);
+#endif
+            }
+        }
+}
+
+__device__ inline void multiply_slab(Sums& sums, const float* a, const float* b) {
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, group = lane / 4, t = lane % 4;
+    const int row = warp / WARPS_N * WM + group, column = warp % WARPS_N * WN + group;
+#pragma unroll
+    for (int k = 0; k < BK; k += 16) {
+        Operand<2 * TILES_M> A;
+        Operand<TILES_N> B;
+#pragma unroll
+        for (int i = 0; i < 2 * TILES_M; i++) A.set(i, four<A_ALONG_K, BM>(a, row + 8 * i, k + 4 * t));
+#pragma unroll
+        for (int j = 0; j < TILES_N; j++) B.set(j, four<B_ALONG_K, BN>(b, column + 8 * j, k + 4 * t));
+#if OPERAND == X3
+        multiply(sums, A.rest, B.main);                                  // the small ones first
+        multiply(sums, A.main, B.rest);
+#endif
+        multiply(sums, A.main, B.main);
+    }
+}

@@ -1,0 +1,58 @@
+"""To what the factors of matrix products and convolutions are rounded. Sums, and everything else, stay float32.
+
+Tensor cores multiply numbers of few bits and add in float32. `set_precision` says how many bits they are given; it
+holds for the whole process, for products from then on, forward and backward, where both factors are float32.
+
+                    bits of    error of a product    ‖error‖ / ‖A·B‖ of normal matrices, K products in a sum,
+                    fraction   at most               against float64       K = 64    K = 512   K = 4608
+    float32         21         7.2e-7                                      1.2e-7    2.6e-7    7.4e-7
+    tf32, float16   10         9.8e-4                                      2.9e-4    2.9e-4    3.0e-4
+    bfloat16         7         7.8e-3                                      2.3e-3    2.3e-3    2.3e-3
+
+float32: each factor is a sum of two TF32 numbers, and three of their four products are taken: as exact as NumPy's
+product (1.4e-7, 2.9e-7, 3.8e-7), at a third of the speed of tf32. An infinite factor gives NaN.
+float16: nothing beyond 65504, and fewer bits below 6.1e-5, none below 3e-8: gradients want their loss scaled.
+
+The figures are those of the kernels run on the CPU, which rounds each sum to nearest. Tensor cores cut off what does
+not fit (Fasi et al. 2021, Numerical behavior of NVIDIA tensor cores), so long sums are somewhat worse there.
+
+float64 arrays are never rounded. NumPy's products have no such precision; there the factors are rounded before the
+product, so that training on the CPU shows what a precision does to it (and is slower for that).
+"""
+
+import numpy as np
+
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
+_precision = "float32"
+
+
+def set_precision(name):
+    """Round the factors of products to "float32", "tf32", "bfloat16" or "float16"; returns what was set before."""
+    global _precision
+    if name not in PRECISIONS:
+        raise ValueError(f"set_precision({name!r}): expected one of {', '.join(PRECISIONS)}.")
+    before, _precision = _precision, name
+    return before
+
+
+def precision():
+    """The name that `set_precision` was given last; "float32" at first."""
+    return _precision
+
+
+def rounded(x, name):
+    """A NumPy array of float32 as the tensor cores take it, in float32: the oracle of what the kernels do.
+
+    TF32: to nearest, ties away from zero. bfloat16, float16: to nearest, ties to even; float16 overflows to infinity.
+    """
+    if name == "float32" or x.dtype != np.float32:
+        return x
+    if name == "float16":
+        with np.errstate(over="ignore"):
+            return x.astype(np.float16).astype(np.float32)
+    bits = x.view(np.uint32)
+    if name == "tf32":
+        kept = (bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)
+    else:
+        kept = (bits + np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1))) & np.uint32(0xFFFF0000)
+    return np.where(np.isnan(x), x, kept.view(np.float32))
