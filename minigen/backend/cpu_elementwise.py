@@ -100,6 +100,38 @@ def sigmoid_grad(g, out):
     return apply(piece, np.empty_like(out), g, out)
 
 
+def softplus_grad(g, x, beta):
+    """x̄ = g·σ(βx)."""
+    return g * sigmoid(beta * x)
+
+
+def silu(x):
+    """x·σ(x)."""
+    return x * sigmoid(x)
+
+
+def silu_grad(g, x):
+    """x̄ = g·(σ + x·σ·(1 − σ))."""
+    s = sigmoid(x)
+    return g * (s + x * s * (1 - s))
+
+
+def bce_logits(x, target):
+    """max(x, 0) − x·t + ln(1 + e^{−|x|}), in place where it can be."""
+    e = np.asarray(np.abs(x))  # of shape () NumPy makes a scalar, which cannot be written to
+    np.negative(e, out=e)
+    np.exp(e, out=e)
+    np.log1p(e, out=e)
+    e += leaky_relu(x, 0)
+    e -= x * target
+    return e
+
+
+def bce_logits_grad(g, x, target):
+    """x̄ = g·(σ(x) − t)."""
+    return g * (sigmoid(x) - target)
+
+
 def masked(x, mask, scale):
     """x·mask·scale with a boolean mask: dropout and its own adjoint."""
 

@@ -45,8 +45,11 @@ def max_pool2d(x, kernel, stride, padding, dilation, out_size):
     return channels_first(y), channels_first(indices)
 
 
-def unpool(x, indices, size):
-    """(N, C, OH, OW) → (N, C, H, W) of zeros with every x *added* at its index: max-unpooling, adjoint of pooling."""
+def unpool(x, indices, size, windows=None):
+    """(N, C, OH, OW) → (N, C, H, W) of zeros with every x *added* at its index: max-unpooling, adjoint of pooling.
+
+    windows: what the GPU's kernel needs to know; see there.
+    """
     X, at = channels_last(x), _flat_positions(indices, size)
     N, _, _, C = X.shape
     out = np.zeros((N, *size, C), X.dtype)

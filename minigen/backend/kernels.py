@@ -9,9 +9,13 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from . import cpu_conv, cpu_elementwise, cpu_matmul, cpu_norm, cpu_pool, optim_kernels, portable
+from . import cpu_conv, cpu_elementwise, cpu_matmul, cpu_norm, cpu_pool, optim_kernels, portable, portable_chains
 from .arrays import namespace
 from .gpu import conv as gpu_conv
+from .gpu import elementwise as gpu_elementwise
+from .gpu import norm as gpu_norm
+from .gpu import pool as gpu_pool
+from .gpu import rows as gpu_rows
 from .precision import precision, rounded
 
 
@@ -22,10 +26,10 @@ def _gather(*modules):
     return SimpleNamespace(**public)
 
 
-CPU = _gather(cpu_conv, cpu_elementwise, cpu_matmul, cpu_norm, cpu_pool, optim_kernels)
-PORTABLE = _gather(portable, optim_kernels)
+CPU = _gather(portable_chains, cpu_conv, cpu_elementwise, cpu_matmul, cpu_norm, cpu_pool, optim_kernels)
+PORTABLE = _gather(portable, portable_chains, optim_kernels)
 GPU = SimpleNamespace(**vars(PORTABLE))
-for _name, _kernel in vars(_gather(gpu_conv)).items():
+for _name, _kernel in vars(_gather(gpu_conv, gpu_elementwise, gpu_norm, gpu_pool, gpu_rows)).items():
     if _name in vars(PORTABLE):
         setattr(GPU, _name, _kernel)
 

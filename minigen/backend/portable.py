@@ -186,7 +186,7 @@ def max_pool2d(x, kernel, stride, padding, dilation, out_size):
     return channels_first(y), channels_first(h * x.shape[2] + w)
 
 
-def unpool(x, indices, size):
+def unpool(x, indices, size, windows=None):  # windows: what a kernel that gathers needs to know
     xp, n, c = namespace(x), *x.shape[:2]
     out = xp.zeros((n * c, size[0] * size[1]), x.dtype)
     plane = xp.arange(n * c).reshape(-1, 1)

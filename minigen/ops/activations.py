@@ -1,7 +1,6 @@
 """Activation functions: names, options and meaning as in torch.nn.functional. All are safe for |x| = 10⁴."""
 
 from ..autograd import op
-from ..backend import namespace
 from ..backend.kernels import kernels
 from .common import fast_on_arrays
 from .elementwise import erf, exp, minimum
@@ -52,21 +51,29 @@ def sigmoid(x):
     return kernels(x).sigmoid(x)
 
 
-@op(x=lambda g, x, beta: g * sigmoid(beta * x))
+@fast_on_arrays(lambda g, x, beta: kernels(g).softplus_grad(g, x, beta))
+def _softplus_x(g, x, beta):
+    return g * sigmoid(beta * x)
+
+
+@op(x=_softplus_x)
 def softplus(x, *, beta=1.0, threshold=20.0):
     """ln(1 + e^{βx}) / β;   σ(βx).       `threshold` is PyTorch's; this form is exact for all x and needs none."""
-    xp = namespace(x)
-    z = x * beta
-    return (xp.maximum(z, 0) + xp.log1p(xp.exp(-xp.abs(z)))) * (1 / beta)
+    return kernels(x).softplus(x, beta)
 
 
-@op(x=lambda g, x, alpha: g * (x > 0) + g * (x <= 0) * (alpha * exp(minimum(x, 0.0))))
+@fast_on_arrays(lambda g, x, alpha: kernels(g).elu_grad(g, x, alpha))
+def _elu_x(g, x, alpha):
+    return g * (x > 0) + g * (x <= 0) * (alpha * exp(minimum(x, 0.0)))
+
+
+@op(x=_elu_x)
 def elu(x, *, alpha=1.0):
     """x for x > 0, α(eˣ − 1) elsewhere;   1, α·eˣ.       Clevert et al. 2016"""
-    xp = namespace(x)
-    return xp.maximum(x, 0) + alpha * xp.expm1(xp.minimum(x, 0))
+    return kernels(x).elu(x, alpha)
 
 
+@fast_on_arrays(lambda g, x: kernels(g).silu_grad(g, x))
 def _silu_x(g, x):
     s = sigmoid(x)
     return g * (s + x * s * (1.0 - s))
@@ -75,12 +82,13 @@ def _silu_x(g, x):
 @op(x=_silu_x)
 def silu(x):
     """x·σ(x);   σ + x·σ·(1 − σ).       Elfwing et al. 2018"""
-    return x * kernels(x).sigmoid(x)
+    return kernels(x).silu(x)
 
 
 ROOT_HALF, ROOT_2_OVER_PI, ROOT_1_OVER_2PI = 0.5**0.5, 0.7978845608028654, 0.3989422804014327
 
 
+@fast_on_arrays(lambda g, x: kernels(g).gelu_grad(g, x))
 def _gelu_x(g, x):
     return g * (0.5 * (1.0 + erf(x * ROOT_HALF)) + x * (ROOT_1_OVER_2PI * exp(-0.5 * x * x)))
 
@@ -88,7 +96,7 @@ def _gelu_x(g, x):
 @op(x=_gelu_x)
 def _gelu(x):
     """x·Φ(x);   Φ + x·φ."""
-    return x * (0.5 * (1.0 + erf(x * ROOT_HALF)))
+    return kernels(x).gelu(x)
 
 
 def gelu(x, approximate="none"):
@@ -107,17 +115,23 @@ def gelu(x, approximate="none"):
 # ------------------------------------------------------------------------------------------------ over an axis
 
 
-@op(x=lambda g, out, axis: out * (g - (g * out).sum(axis=axis, keepdims=True)))
+@fast_on_arrays(lambda g, out, axis: kernels(g).softmax_grad(g, out, axis))
+def _softmax_x(g, out, axis):
+    return out * (g - (g * out).sum(axis=axis, keepdims=True))
+
+
+@op(x=_softmax_x)
 def softmax(x, *, axis=-1):
     """pᵢ = e^{xᵢ} / Σⱼ e^{xⱼ};   p̄ᵢ ↦ pᵢ·(p̄ᵢ − Σⱼ p̄ⱼpⱼ).       The largest x is subtracted first."""
-    xp = namespace(x)
-    e = xp.exp(x - x.max(axis=axis, keepdims=True))
-    return e / e.sum(axis=axis, keepdims=True)
+    return kernels(x).softmax(x, axis)
 
 
-@op(x=lambda g, out, axis: g - exp(out) * g.sum(axis=axis, keepdims=True))
+@fast_on_arrays(lambda g, out, axis: kernels(g).log_softmax_grad(g, out, axis))
+def _log_softmax_x(g, out, axis):
+    return g - exp(out) * g.sum(axis=axis, keepdims=True)
+
+
+@op(x=_log_softmax_x)
 def log_softmax(x, *, axis=-1):
     """xᵢ − ln Σⱼ e^{xⱼ};   gᵢ − pᵢ·Σⱼ gⱼ."""
-    xp = namespace(x)
-    z = x - x.max(axis=axis, keepdims=True)
-    return z - xp.log(xp.exp(z).sum(axis=axis, keepdims=True))
+    return kernels(x).log_softmax(x, axis)

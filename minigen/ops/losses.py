@@ -4,7 +4,7 @@ from ..autograd import op
 from ..backend import namespace
 from ..backend.kernels import kernels
 from .activations import log_softmax, sigmoid
-from .common import as_tensor, raw, reduce_loss
+from .common import as_tensor, fast_on_arrays, raw, reduce_loss
 from .elementwise import abs, expm1
 from .shape import gather, squeeze, unsqueeze
 
@@ -31,17 +31,15 @@ def _difference(name, x, target):
     return x - target
 
 
-@op(x=lambda g, x, target: g * (sigmoid(x) - target), target=lambda g, x: -g * x)
+@fast_on_arrays(lambda g, x, target: kernels(g).bce_logits_grad(g, x, target))
+def _bce_logits_x(g, x, target):
+    return g * (sigmoid(x) - target)
+
+
+@op(x=_bce_logits_x, target=lambda g, x: -g * x)
 def _bce_logits(x, target):
     """−t·ln σ(x) − (1 − t)·ln(1 − σ(x)) = max(x, 0) − x·t + ln(1 + e^{−|x|});   σ(x) − t."""
-    xp = namespace(x)
-    e = xp.asarray(xp.abs(x))  # of shape () NumPy makes a scalar, which cannot be written to
-    xp.negative(e, out=e)
-    xp.exp(e, out=e)
-    xp.log1p(e, out=e)
-    e += kernels(x).leaky_relu(x, 0)
-    e -= x * target
-    return e
+    return kernels(x).bce_logits(x, target)
 
 
 def binary_cross_entropy_with_logits(x, target, weight=None, reduction="mean", pos_weight=None):
@@ -99,10 +97,15 @@ def cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", l
     return reduce_loss(values, reduction)
 
 
-@op(mu=lambda g, mu: g * mu, logvar=lambda g, logvar: g * (0.5 * expm1(logvar)))
+@fast_on_arrays(lambda g, logvar: kernels(g).gaussian_kl_grad(g, logvar))
+def _gaussian_kl_logvar(g, logvar):
+    return g * (0.5 * expm1(logvar))
+
+
+@op(mu=lambda g, mu: g * mu, logvar=_gaussian_kl_logvar)
 def _gaussian_kl(mu, logvar):
     """½(μ² + σ² − ln σ² − 1);   μ and ½(σ² − 1)."""
-    return 0.5 * (mu * mu + (namespace(mu).expm1(logvar) - logvar))  # expm1: exact near the prior, where it is ~0
+    return kernels(mu).gaussian_kl(mu, logvar)
 
 
 def gaussian_kl(mu, logvar):

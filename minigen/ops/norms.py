@@ -3,9 +3,8 @@
 import math
 
 from ..autograd import Tensor, op
-from ..backend import namespace
 from ..backend.kernels import kernels
-from .common import raw
+from .common import fast_on_arrays, raw
 from .reductions import mean as mean_of
 from .shape import reshape
 
@@ -75,15 +74,16 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
         raise ValueError(f"batch_norm: expected more than 1 value per channel in training; got x of shape {x.shape}.")
     y, mean, var = _batch_norm(x, weight, bias, eps=eps)
     if running_mean is not None:
-        for running, batch in ((raw(running_mean), raw(mean)), (raw(running_var), raw(var) * (M / (M - 1)))):
-            running *= 1 - momentum
-            running += momentum * batch
+        kernels(raw(x)).update_running(
+            *(raw(mean), raw(var), momentum, M / (M - 1), raw(running_mean), raw(running_var))
+        )
     return y
 
 
 # ------------------------------------------------------------------------------------------------ within one sample
 
 
+@fast_on_arrays(lambda g, x, out, axis, eps: kernels(g).normalize_grad(g, x, out, axis, eps))
 def _normalize_x(g, x, out, axis, eps):
     mean = lambda t: mean_of(t, axis=axis, keepdims=True)
     centred = x - mean(x)
@@ -93,8 +93,7 @@ def _normalize_x(g, x, out, axis, eps):
 @op(x=_normalize_x)
 def _normalize(x, *, axis, eps):
     """x̂ = (x − μ)/√(σ² + ε) over `axis`;   x̄ = (g − mean(g) − x̂·mean(g·x̂)) / √(σ² + ε)."""
-    centred = x - x.mean(axis=axis, keepdims=True)
-    return centred / namespace(x).sqrt((centred * centred).mean(axis=axis, keepdims=True) + eps)
+    return kernels(x).normalize(x, axis, eps)
 
 
 def _affine(x, weight, bias):
@@ -145,12 +144,8 @@ def instance_norm(
     axes = tuple(range(2, x.ndim))
     if running_mean is not None:
         values = raw(x)
-        for running, own in (
-            (raw(running_mean), values.mean(axis=axes)),
-            (raw(running_var), values.var(axis=axes, ddof=1)),
-        ):
-            running *= 1 - momentum
-            running += momentum * own.mean(axis=0)
+        mean, var = values.mean(axis=axes).mean(axis=0), values.var(axis=axes, ddof=1).mean(axis=0)
+        kernels(values).update_running(mean, var, momentum, 1, raw(running_mean), raw(running_var))
     column = lambda v: None if v is None else _per_channel(v, x.ndim)
     return _affine(_normalize(x, axis=axes, eps=eps), column(weight), column(bias))
 

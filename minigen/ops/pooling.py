@@ -34,22 +34,29 @@ def _out_size(name, x, kernel, stride, padding, dilation, ceil_mode):
 # ------------------------------------------------------------------------------------------------ gather ↔ scatter-add
 
 
-@op(x=lambda g, indices, x_shape: _unpool(g, indices, size=x_shape[2:]))
-def _gather_plane(x, indices):
+@op(x=lambda g, indices, x_shape, windows: _unpool(g, indices, size=x_shape[2:], windows=windows))
+def _gather_plane(x, indices, *, windows=None):
     """Each plane's values at flat places h·W + w: (N, C, H, W), (N, C, OH, OW) → (N, C, OH, OW)."""
     return kernels(x).gather_plane(x, indices)
 
 
-@op(x=lambda g, indices: _gather_plane(g, indices))
-def _unpool(x, indices, *, size):
-    """Each value added into a plane of zeros at its place; the adjoint of `_gather_plane`."""
-    return kernels(x).unpool(x, indices, size)
+@op(x=lambda g, indices, windows: _gather_plane(g, indices, windows=windows))
+def _unpool(x, indices, *, size, windows=None):
+    """Each value added into a plane of zeros at its place; the adjoint of `_gather_plane`.
+
+    windows: (kernel, stride, padding, dilation) where each place is known to lie in its window, see the kernel.
+    """
+    return kernels(x).unpool(x, indices, size, windows)
 
 
 # ------------------------------------------------------------------------------------------------ max
 
 
-@op(x=lambda g, out, x_shape: _unpool(g[0], out[1], size=x_shape[2:]))
+def _max_pool2d_x(g, out, x_shape, kernel, stride, padding, dilation):
+    return _unpool(g[0], out[1], size=x_shape[2:], windows=(kernel, stride, padding, dilation))
+
+
+@op(x=_max_pool2d_x)
 def _max_pool2d(x, *, kernel, stride, padding, dilation, out_size):
     """The largest value of each window and its place;   x̄: every g goes to the place its value came from."""
     return kernels(x).max_pool2d(x, kernel, stride, padding, dilation, out_size)

@@ -1,0 +1,124 @@
+"""Sums per channel and batch normalisation on the GPU: launches `norm.cu`.
+
+Arrays are read as rows (M, C), one for each sample and position, which channels-last memory is without a copy.
+Few rows: one launch does it all. Many: they are cut into chunks, whose results a second kernel takes together in
+their order (the same bits each time, on every GPU), and a third one writes y or x̄.
+"""
+
+import numpy as np
+
+from .. import portable
+from ..layout import like, rows
+from .compile import ceil_div, kernel
+
+TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+THREADS = 256  # a block, as in norm.cu
+CHANNELS = 32  # of a block: 128 bytes of float32, a line of the cache
+ROWS = 32  # as many a thread takes one after another before it is worth another launch
+BLOCKS = 512  # enough to fill the largest GPU; fixed, so that results do not depend on which
+
+
+def channel_sum(g):
+    """(N, C, H, W) or (N, C) → (C,): the sum over all axes but the channels; the gradient of a bias."""
+    if not _served(g):
+        return portable.channel_sum(g)
+    r = _Rows(g)
+    part = r.new(r.chunks * r.C)
+    r.launch("channel_sum", r.chunks, (r.x, part, *r.size))
+    return r.over_chunks(part, r.C)
+
+
+def batch_norm(x, weight, bias, eps):
+    """y = (x − μ) / √(σ² + eps) · weight + bias, with μ and the biased σ² of each channel over all other axes.
+
+    x: (N, C, H, W) or (N, C); weight, bias: (C,) or None (1 and 0).  Returns (y, μ, σ²), y in the shape of x.
+    """
+    if not _served(x, weight, bias):
+        return portable.batch_norm(x, weight, bias, eps)
+    import cupy
+
+    r = _Rows(x)
+    weight, bias, eps = _vector(weight), _vector(bias), x.dtype.type(eps)
+    mean, var = r.new(r.C), r.new(r.C)
+    y, part = cupy.empty_like(r.x), r.new(2 * r.chunks * r.C)
+    r.launch("batch_norm", r.chunks, (r.x, weight, bias, y, mean, var, part, *r.size, eps))
+    if r.chunks > 1:
+        r.merge("merge_moments", r.C, (r.x, part, mean, var, np.int32(r.chunks), *r.size))
+        r.launch("apply_batch_norm", r.blocks, (r.x, weight, bias, y, mean, var, *r.size, eps))
+    return like(y, x), mean, var
+
+
+def batch_norm_grad(g, x, weight, mean, var, eps):
+    """Gradients of `batch_norm` in x, weight and bias.  `mean` and `var` are what it returned.
+
+    With x̂ = (x − μ)/σ and averages over the M rows: x̄ = weight/σ·(g − ⟨g⟩ − x̂·⟨g·x̂⟩), weight¯ = Σ g·x̂, bias¯ = Σ g.
+    Returns (x̄, weight¯, bias¯); the last two are (C,) also where weight is None.
+    """
+    if not _served(g, x, weight, mean, var):
+        return portable.batch_norm_grad(g, x, weight, mean, var, eps)
+    import cupy
+
+    r = _Rows(g, also=x)
+    given, eps = (r.x, rows(x), _vector(weight), _vector(mean), _vector(var)), x.dtype.type(eps)
+    dx, part = cupy.empty_like(r.x), r.new(2 * r.chunks * r.C)
+    r.launch("batch_norm_grad", r.chunks, (*given, dx, part, *r.size, eps))
+    sums = r.over_chunks(part, 2 * r.C)
+    if r.chunks > 1:
+        r.launch("apply_batch_norm_grad", r.blocks, (*given, sums, dx, *r.size, eps))
+    return like(dx, x), sums[r.C :], sums[: r.C]
+
+
+def _served(x, *others):
+    """Whether norm.cu takes these arrays: of one type it knows, none of them empty."""
+    return x.dtype in TYPES and x.size > 0 and all(a is None or a.dtype == x.dtype for a in others)
+
+
+def _vector(v):
+    """(C,) in dense memory; None stays None."""
+    import cupy
+
+    return None if v is None else cupy.ascontiguousarray(v)
+
+
+class _Rows:
+    """An array as rows (M, C), and how they are shared out among blocks."""
+
+    def __init__(self, x, also=None):
+        self.x, self.dtype = rows(x), x.dtype
+        self.M, self.C = self.x.shape
+        self.size = np.int64(self.M), np.int32(self.C)
+        wide = 16 // self.dtype.itemsize
+        aligned = all(a.data.ptr % 16 == 0 for a in (self.x, *([] if also is None else [rows(also)])))
+        self.width = wide if aligned and self.C % wide == 0 else 1
+        lanes = min(CHANNELS // self.width, 1 << max(0, ceil_div(self.C, self.width) - 1).bit_length())
+        self.block = lanes, THREADS // lanes
+        self.columns = ceil_div(self.C, lanes * self.width)
+        self.chunks = self._shares(ROWS)
+        self.blocks = self._shares(4)
+
+    def _shares(self, each):
+        """In how many chunks to cut the rows, so that a thread has `each` rows, or more where the GPU is full."""
+        return max(1, min(ceil_div(self.M, self.block[1] * each), BLOCKS // self.columns))
+
+    def new(self, n):
+        import cupy
+
+        return cupy.empty(n, self.dtype)
+
+    def launch(self, name, chunks, args):
+        self._kernel(name, self.width)((chunks, self.columns), self.block, args)
+
+    def merge(self, name, n, args):
+        """A kernel with one lane for each of n numbers, whose rows of threads share the chunks."""
+        self._kernel(name, 1)((ceil_div(n, 32),), (32, THREADS // 32), args)
+
+    def over_chunks(self, part, n):
+        """Σ of the n numbers that each chunk has left in `part`, over the chunks: (n,)."""
+        if self.chunks == 1:
+            return part
+        total = self.new(n)
+        self.merge("add_chunks", n, (part, total, np.int32(self.chunks), np.int32(n)))
+        return total
+
+    def _kernel(self, name, width):
+        return kernel("norm.cu", name, REAL=TYPES[self.dtype], WIDTH=width)
