@@ -54,26 +54,27 @@ TILES = (
 
 def conv2d(x, weight, bias, stride, padding, dilation, groups, out_size=None):
     """As `portable.conv2d`: (N, C, H, W), (O, C, kh, kw), (O,) or None → (N, O, OH, OW)."""
-    if groups > 1 or not _served(x, weight, bias):
+    kernel_size = weight.shape[2:]
+    out_size = out_size or output_size(x.shape[2:], kernel_size, stride, padding, dilation)
+    shape = len(x), *out_size, len(weight)
+    if groups > 1 or not _served(shape, x, weight, bias):
         return portable.conv2d(x, weight, bias, stride, padding, dilation, groups, out_size)
-    x, w = channels_last(x), channels_last(weight)
-    kernel_size = w.shape[1:3]
-    out_size = out_size or output_size(x.shape[1:3], kernel_size, stride, padding, dilation)
     axes = out_size, kernel_size, stride, padding, dilation
-    return channels_first(_product("FORWARD", x, w, (len(x), *out_size, len(w)), axes, bias))
+    return channels_first(_product("FORWARD", channels_last(x), channels_last(weight), shape, axes, bias))
 
 
 def conv2d_x(g, weight, size, stride, padding, dilation, groups, bias=None):
     """As `portable.conv2d_x`: (N, O, OH, OW), (O, C, kh, kw), (C,) or None → (N, C, *size)."""
     mixed = any(s > 1 and d > 1 for s, d in zip(stride, dilation))
-    if groups > 1 or mixed or not _served(g, weight, bias):
+    shape = len(g), *size, weight.shape[1]
+    if groups > 1 or mixed or not _served(shape, g, weight, bias):
         return portable.conv2d_x(g, weight, size, stride, padding, dilation, groups, bias)
     g, w = channels_last(g), channels_last(weight)
     if _is_dense(g, w, size, padding, dilation) and bias is None:
         x = matmul(g.reshape(len(g), -1), w.reshape(len(w), -1))
         return channels_first(x.reshape(len(g), *w.shape[1:]))
     axes = size, w.shape[1:3], stride, padding, dilation
-    return channels_first(_product("INPUT", g, w, (len(g), *size, w.shape[3]), axes, bias))
+    return channels_first(_product("INPUT", g, w, shape, axes, bias))
 
 
 def _is_dense(g, w, size, padding, dilation):
@@ -86,11 +87,11 @@ def _is_dense(g, w, size, padding, dilation):
 
 def conv2d_w(x, g, size, stride, padding, dilation, groups):
     """As `portable.conv2d_w`: (N, C, H, W), (N, O, OH, OW) → (O, C, *size)."""
-    if groups > 1 or not _served(x, g):
+    shape = g.shape[1], *size, x.shape[1]
+    if groups > 1 or not _served(shape, x, g):
         return portable.conv2d_w(x, g, size, stride, padding, dilation, groups)
-    x, g = channels_last(x), channels_last(g)
-    axes = g.shape[1:3], size, stride, padding, dilation
-    return channels_first(_product("WEIGHT", x, g, (g.shape[3], *size, x.shape[3]), axes))
+    axes = g.shape[2:], size, stride, padding, dilation
+    return channels_first(_product("WEIGHT", channels_last(x), channels_last(g), shape, axes))
 
 
 POINT = ((1, 1), (1, 1), (1, 1), (0, 0), (1, 1))  # the axes of a convolution of single pixels: a dense layer
@@ -101,7 +102,7 @@ def matmul(a, b, bias=None):
 
     A transposed view is as good as a contiguous array; of anything else a contiguous copy is made.
     """
-    if a.ndim != 2 or b.ndim != 2 or not _served(a, b, bias):
+    if a.ndim != 2 or b.ndim != 2 or not _served((len(a), b.shape[1]), a, b, bias):
         return portable.matmul(a, b, bias)
     if _by_columns(a) and _by_columns(b) and bias is None:
         return matmul(b.T, a.T).T
@@ -124,12 +125,11 @@ def _pixels(a):
     return a.reshape(len(a), 1, 1, a.shape[1])
 
 
-def _served(*arrays):
-    """Whether igemm.cu can take these arrays, on this GPU. None stands for an array that is not there."""
+def _served(shape, *arrays):
+    """Whether igemm.cu can make a result of that shape from these arrays (or None), on this GPU."""
     arrays = [a for a in arrays if a is not None]
-    device = namespace(arrays[0]).cuda.Device()
-    fit = all(a.dtype == np.float32 and a.size < 2**31 for a in arrays)
-    return fit and int(device.compute_capability) >= 80
+    fit = all(a.dtype == np.float32 and a.size < 2**31 for a in arrays) and math.prod(shape) < 2**31
+    return fit and int(namespace(arrays[0]).cuda.Device().compute_capability) >= 80
 
 
 # ------------------------------------------------------------------------------------------------------- the launch
@@ -146,8 +146,6 @@ def _product(role, image, matrix, shape, axes, bias=None):
         return out
     aligned = image.data.ptr % 16 == 0, matrix.data.ptr % 16 == 0
     bias = None if bias is None else xp.ascontiguousarray(bias)
-    if out.size >= 2**31:
-        raise MemoryError(f"a product of {out.size} numbers: the GPU kernels count up to 2**31. Take smaller batches.")
     launch = _launch(role, precision(), image.shape, shape, axes, aligned, xp.cuda.Device().id)
     if launch.parts == 1:
         launch.product(launch.grid, launch.block, (image, matrix, bias, out, *launch.numbers))

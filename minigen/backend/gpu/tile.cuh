@@ -27,10 +27,11 @@ template <bool ALONG_K, int ROWS> __device__ inline int place(int row, int k) {
     return ALONG_K ? row * BK + (k ^ (row & 1) * 16) : k * ROWS + (row ^ (k & 12) * 2);
 }
 
+// k is a multiple of 4: the same bits are flipped for all four.
 template <bool ALONG_K, int ROWS> __device__ inline float4 four(const float* slab, int row, int k) {
-    if constexpr (ALONG_K) return *(const float4*)(slab + place<true, ROWS>(row, k));
-    else return make_float4(slab[place<false, ROWS>(row, k)], slab[place<false, ROWS>(row, k + 1)],
-                            slab[place<false, ROWS>(row, k + 2)], slab[place<false, ROWS>(row, k + 3)]);
+    const float* p = slab + place<ALONG_K, ROWS>(row, k);
+    if constexpr (ALONG_K) return *(const float4*)p;
+    else return make_float4(p[0], p[ROWS], p[2 * ROWS], p[3 * ROWS]);
 }
 
 // Which elements of a slab this thread copies: COUNT times VEC of them, always the same k, so that one Counter follows

@@ -1,0 +1,70 @@
+"""What the tests of igemm.cu share: a GPU with tensor cores, by emulation, and the portable kernels as its judge."""
+
+from contextlib import contextmanager
+
+import numpy as np
+from backend.fake_cupy import installed
+from backend.fake_kernels import LAUNCHES
+
+from minigen.backend import portable, use
+from minigen.backend.gpu import conv
+from minigen.backend.precision import set_precision
+
+# float32 as three TF32 products: 3·2⁻²² for each product, and a few roundings of the sum, of all terms' sizes.
+EXACT = 1e-6
+SMALL = conv.TILES[-1]  # of 32 × 32: small arrays reach all its borders
+
+
+@contextmanager
+def emulated():
+    """The stand-in for CuPy on a GPU with tensor cores; every product in small tiles."""
+    with installed(capability="90") as cupy, tiles(SMALL):
+        yield use("cupy") and cupy
+
+
+@contextmanager
+def tiles(*allowed):
+    before, conv.TILES = conv.TILES, allowed
+    conv._launch.cache_clear()
+    yield
+    conv.TILES = before
+    conv._launch.cache_clear()
+
+
+@contextmanager
+def rounding(name):
+    before = set_precision(name)
+    yield
+    set_precision(before)
+
+
+@contextmanager
+def launches(**expected):
+    """Inside, kernels are launched exactly so often: igemm=1, add_parts=1."""
+    before = LAUNCHES.copy()
+    yield
+    assert {name: LAUNCHES[name] - before[name] for name in ("igemm", "add_parts")} == {"add_parts": 0} | expected
+
+
+def on(device, x):
+    """A float64 array of the host as float32 on the device, in the same memory order; other arguments as they are."""
+    return device.asarray(x.astype(np.float32)) if isinstance(x, np.ndarray) else x
+
+
+def agree(device, name, *args, exact=EXACT):
+    """The kernel `name` gives on the device what the portable one gives, up to `exact` of its terms' sizes."""
+    found = getattr(conv, name)(*[on(device, a) for a in args])
+    return close(found, name, *args, exact=exact)
+
+
+def close(found, name, *args, exact=EXACT):
+    expected, size = (
+        getattr(portable, name)(
+            *[f(a.astype(np.float32).astype(np.float64)) if isinstance(a, np.ndarray) else a for a in args]
+        )
+        for f in (np.positive, abs)
+    )
+    assert (found.shape, found.dtype) == (expected.shape, np.float32)
+    assert np.isfinite(found.get()).all()
+    assert (abs(found.get() - expected) <= exact * size).all(), abs(found.get() - expected).max()
+    return found.get().astype(np.float64)
