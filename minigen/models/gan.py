@@ -15,7 +15,7 @@ from ..ops import concatenate, one_hot, softplus, tanh
 from .base import Model, Objective
 from .nets import decoder, encoder, lrelu
 
-DCGAN_INIT = normal(0.02)  # Radford et al. 2016, section 3
+DCGAN_INIT = normal(0.02)  # Radford et al. 2016, section 4
 CATEGORY_LENGTH = 2.5  # c above
 
 
@@ -30,7 +30,7 @@ class Adversarial(Model):
     """
 
     pixel_range = (-1, 1)
-    lr, betas = 2e-4, (0.5, 0.999)  # Radford et al. 2016, section 3
+    lr, betas = 2e-4, (0.5, 0.999)  # Radford et al. 2016, section 4
     average = 0.999
 
     def __init__(self, shape, *, net="conv", latent=100, categories=0, width=32, hidden=256, rng=None):
