@@ -6,12 +6,14 @@ import operator
 import signal
 import threading
 import time
+import weakref
 from contextlib import contextmanager
 
 import numpy as np
 
 from .autograd import Tensor, grad
-from .backend import Generator, to_numpy
+from .backend import Generator, default, namespace, to_numpy
+from .captured import CapturedSteps
 from .data import Loader
 from .optim import EMA, clip_grad_norm
 
@@ -26,11 +28,25 @@ class Training:
     `step()` is one step; `state()` and `restore()` make it go on elsewhere, bit for bit.
     lr, average: None takes the model's own. clip: bound of each objective's global gradient norm, or None.
     decay_steps: an attribute; where it is set, the learning rate falls linearly to 0 at that step.
+    graph: whether steps on the GPU are captured as CUDA graphs and replayed, with the same results, see `captured`.
+        None: where it can be done, and `graph_note` says why not. True: or else NotCapturable is raised.
     """
 
     decay_steps = None
 
-    def __init__(self, model, dataset, *, batch_size=None, lr=None, seed=0, average=None, clip=None, augment=None):
+    def __init__(
+        self,
+        model,
+        dataset,
+        *,
+        batch_size=None,
+        lr=None,
+        seed=0,
+        average=None,
+        clip=None,
+        augment=None,
+        graph=None,
+    ):
         if clip is not None and not clip > 0:
             raise ValueError(f"Training: expected clip, the bound of the gradient's norm, above 0; got {clip}.")
         self.model, self.clip, self.steps = model, clip, 0
@@ -47,35 +63,70 @@ class Training:
             raise ValueError(f"Training: expected a learning rate ≥ 0; got {lr}.")
         self.optimizers = [model.optimizer(o.parameters, self._schedule(lr, o.every)) for o in self.objectives]
         decay = model.average if average is None else average
-        self.average = EMA(model.averaged_parameters(), decay) if decay else None
+        flats = [optimizer.flat for optimizer in self.optimizers]
+        self.average = EMA(model.averaged_parameters(), decay, flats) if decay else None
+        self.captured = CapturedSteps(insist=graph is True) if graph is not False and default() is not np else None
         model.train()
 
     def _schedule(self, lr, every):
         """The learning rate of an objective after t updates of its own: a function that looks at decay_steps then."""
         if callable(lr):
             return lr
-        return lambda t: lr * max(0, 1 - t * every / self.decay_steps) if self.decay_steps else lr
+        me = weakref.proxy(self)  # no cycle: graphs and their memory are given back when a Training goes
+        return lambda t: lr * max(0, 1 - t * every / me.decay_steps) if me.decay_steps else lr
 
     def step(self):
         """One batch: every objective that is due is updated once. Returns {"objective/term": 0-d array}."""
         x, y = next(self.loader)
-        x = Tensor(x)
         batch = (x, y) if self.model.labels else (x,)
+        due = [i for i, o in enumerate(self.objectives) if self.steps % o.every == o.every - 1]
+        losses = self.captured.step(self, due, batch) if self.captured else self.compute(due, batch)
+        self.steps += 1
+        return losses
+
+    def prepare(self, due):
+        """What a step does on the host, besides choosing the batch: learning rates and decays."""
+        for i in due:
+            self.optimizers[i].prepare()
+        if self.average:
+            self.average.prepare()
+
+    def compute(self, due, batch, prepared=False):
+        """What a step does on the device: the objectives number `due` are updated from a batch of arrays.
+
+        prepared: `prepare` was called before. Then this is the same work each time, on the same memory, and no value is
+        looked at: it can be captured. (Otherwise each optimiser prepares itself when its turn comes.)
+        """
+        x = Tensor(batch[0])
+        batch = (x, *batch[1:])
         drawn = self.model.draw(x)
         losses = {}
-        for objective, optimizer in zip(self.objectives, self.optimizers):
-            if self.steps % objective.every != objective.every - 1:
-                continue
+        for i in due:
+            objective, optimizer = self.objectives[i], self.optimizers[i]
             terms = objective.loss(*batch, *drawn)
             gradients = grad(functools.reduce(operator.add, terms.values()), objective.parameters)
             if self.clip:
                 gradients, losses[f"{objective.name}/gradient norm"] = clip_grad_norm(gradients, self.clip)
-            optimizer.step(gradients)
+            optimizer.apply(gradients) if prepared else optimizer.step(gradients)
             losses |= {f"{objective.name}/{name}": term.data for name, term in terms.items()}
         if self.average:
-            self.average.update()
-        self.steps += 1
+            self.average.apply() if prepared else self.average.update()
         return losses
+
+    @property
+    def graph_note(self):
+        """Why steps are not replayed as graphs, in one sentence; None where they are, will be, or need not be."""
+        return self.captured.note if self.captured else None
+
+    def persistent(self):
+        """{name: array}: everything on the device that a step changes and a later one reads."""
+        arrays = {n: t.data for n, t in (*self.model.named_parameters(), *self.model.named_buffers())}
+        for objective, optimizer in zip(self.objectives, self.optimizers):
+            arrays |= {f"optimizer/{objective.name}/{n}": getattr(optimizer, n) for n in optimizer.state_names}
+        if self.average:
+            arrays |= {f"average/{i}": a for i, a in enumerate(self.average.averages)}
+        generators = {f"generator/{n}": g.device.array for n, g in self.model.named_generators()}
+        return arrays | {n: a for n, a in generators.items() if a is not None}
 
     @contextmanager
     def averaged(self):
@@ -143,7 +194,7 @@ def fit(
     """Train `model` on `dataset`; returns the Training, whose `history` holds the logged rows.
 
     steps or epochs: how long in all; None for both: the model's own number of epochs.
-    options: those of Training (batch_size, lr, seed, average, clip, augment).
+    options: those of Training (batch_size, lr, seed, average, clip, augment, graph).
     training: a Training to go on with, instead of a new one.
     Ctrl-C ends after the step at hand (a second one at once). Raises TrainingError when a loss is not finite.
 
@@ -151,7 +202,7 @@ def fit(
     """
     training = training or Training(model, dataset, **options)
     total = total_steps(training, steps, epochs)
-    training.history, sums, counts, recent = [], {}, {}, []
+    training.history, recent = [], []
     began = since = time.perf_counter()
     last = training.steps
     with stop_on_interrupt() as interrupted:
@@ -159,20 +210,18 @@ def fit(
             observer.begin(training, total)
         while training.steps < total and not interrupted():
             recent.append((training.steps + 1, training.step()))
-            for name, value in recent[-1][1].items():
-                sums[name] = sums.get(name, 0) + value
-                counts[name] = counts.get(name, 0) + 1
             if training.steps % log_every == 0 or training.steps == total or interrupted():
+                recent = on_host(recent)  # waits for the device
                 now = time.perf_counter()
                 row = {
                     "step": training.steps,
                     "epoch": training.steps / len(training.loader),
                     "seconds": now - began,
                     "images/s": (training.steps - last) * training.loader.batch_size / (now - since),
-                    **{name: float(to_numpy(sums[name])) / counts[name] for name in sums},
+                    **means([losses for _, losses in recent]),
                 }
                 check_finite(row, recent)
-                since, last, sums, counts, recent = now, training.steps, {}, {}, []
+                since, last, recent = now, training.steps, []
                 training.history.append(row)
                 for observer in observers:
                     observer.log(training, row)
@@ -187,6 +236,25 @@ def total_steps(training, steps=None, epochs=None):
     if steps is not None:
         return steps
     return math.ceil((training.model.epochs if epochs is None else epochs) * len(training.loader))
+
+
+def on_host(recent):
+    """[(step, {name: loss})] with the losses on the host: from the GPU in one copy, the only one in many steps."""
+    losses = [value for _, terms in recent for value in terms.values()]
+    if losses and namespace(losses[0]) is not np:
+        losses = to_numpy(namespace(losses[0]).stack(losses))
+    losses = iter(losses)
+    return [(step, dict(zip(terms, losses))) for step, terms in recent]
+
+
+def means(rows):
+    """{name: mean over those rows that have it} of a list of {name: number}."""
+    sums, counts = {}, {}
+    for row in rows:
+        for name, value in row.items():
+            sums[name] = sums.get(name, 0) + value
+            counts[name] = counts.get(name, 0) + 1
+    return {name: float(to_numpy(sums[name])) / counts[name] for name in sums}
 
 
 def check_finite(row, recent):

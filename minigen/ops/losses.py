@@ -1,11 +1,15 @@
 """Losses, as in torch.nn.functional. Unit: nats. `reduction`: "mean" over all elements, "sum" or "none"."""
 
+import math
+
+import numpy as np
+
 from ..autograd import op
 from ..backend import namespace
 from ..backend.kernels import kernels
 from .activations import log_softmax, sigmoid
 from .common import as_tensor, fast_on_arrays, raw, reduce_loss
-from .elementwise import abs, expm1
+from .elementwise import abs, expm1, where
 from .shape import gather, squeeze, unsqueeze
 
 
@@ -65,6 +69,7 @@ def cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", l
     Shapes: x (N, C, ...) logits; target (N, ...) class numbers, or (N, C, ...) probabilities.
     weight: (C,) factor of each class; "mean" then divides by the sum of the factors, as PyTorch.
     ignore_index: a class number that counts for nothing. label_smoothing: this share of each target is spread evenly.
+    Raises ValueError for a class number outside [0, C); on the GPU the loss is NaN instead.
     """
     logp = log_softmax(x, axis=1)
     C = x.shape[1]
@@ -83,11 +88,14 @@ def cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", l
     classes = target.data
     counts = classes != ignore_index
     safe = namespace(classes).where(counts, classes, 0)
-    if safe.size and not (0 <= int(safe.min()) and int(safe.max()) < C):
+    on_host = namespace(classes) is np
+    if on_host and safe.size and not (0 <= int(safe.min()) and int(safe.max()) < C):
         raise ValueError(f"cross_entropy: expected classes in [0, {C}); got {int(safe.min())} to {int(safe.max())}.")
     factor = counts.astype(x.dtype) if weight is None else raw(weight)[safe] * counts
     picked = squeeze(gather(logp, 1, unsqueeze(as_tensor(safe), 1).data), 1)
     values = -picked * factor
+    if not on_host:  # to look at the classes would mean to wait for the GPU: a wrong one makes the loss NaN instead
+        values = where((safe >= 0) & (safe < C), values, math.nan)
     if label_smoothing:
         spread = logp if weight is None else logp * weight.reshape(column)
         smooth = -spread.sum(axis=1) * counts / C

@@ -2,7 +2,10 @@
 
 import math
 
+import numpy as np
+
 from ..autograd import Tensor, op
+from ..backend import namespace
 from ..backend.kernels import kernels
 from .common import fast_on_arrays, raw
 from .reductions import mean as mean_of
@@ -165,12 +168,17 @@ def spectral_norm(weight, u, v):
     return weight / sigma
 
 
+def _times(matrix, vector):
+    """Their product. On the GPU `@` is cuBLAS's, which cannot be captured in a graph."""
+    return matrix @ vector if namespace(vector) is np else (matrix * vector).sum(axis=1)
+
+
 def power_iteration(weight, u, n=1, eps=1e-12):
     """(u, v) after n rounds of v ← Wᵀu/‖Wᵀu‖, u ← Wv/‖Wv‖ on arrays: they converge to the leading singular vectors."""
     matrix = raw(weight).reshape(weight.shape[0], -1)
     for _ in range(n):
-        v = matrix.T @ u
+        v = _times(matrix.T, u)
         v = v / ((v * v).sum() ** 0.5 + eps)
-        u = matrix @ v
+        u = _times(matrix, v)
         u = u / ((u * u).sum() ** 0.5 + eps)
     return u, v

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..autograd import Tensor, op
 from ..backend import namespace
+from ..backend.constants import constant
 from ..backend.kernels import kernels
 from .common import pair, raw
 from .shape import _take
@@ -89,8 +90,8 @@ def max_unpool2d(x, indices, kernel_size, stride=None, padding=0, output_size=No
         size = tuple((n - 1) * s - 2 * p + k for n, s, p, k in zip(x.shape[2:], stride, padding, kernel))
     else:
         size = tuple(output_size[-2:])
-    places = raw(indices)
-    if places.size and int(places.max()) >= math.prod(size):
+    places = raw(indices)  # on the GPU to look at them would mean to wait for them
+    if namespace(places) is np and places.size and int(places.max()) >= math.prod(size):
         raise ValueError(
             f"max_unpool2d: the indices reach beyond an image of size {size}; pass the output_size that was pooled."
         )
@@ -153,7 +154,7 @@ def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_in
     share = (1 / np.outer(*counts)).astype(x.dtype)
     if (share == share[0, 0]).all():
         return sums * share[0, 0].item()
-    return sums * namespace(raw(x)).asarray(share)
+    return sums * constant(share, namespace(raw(x)))
 
 
 def _pixels_in_windows(n, out, k, s, p, include_pad):
@@ -207,6 +208,6 @@ def _neighbours(n, out, scale, align_corners):
 
 
 def _lerp_along(x, axis, before, after, t):
-    t = namespace(raw(x)).asarray(t.astype(x.dtype)).reshape((-1,) + (1,) * (x.ndim - 1 - axis))
+    t = constant(t.astype(x.dtype), namespace(raw(x))).reshape((-1,) + (1,) * (x.ndim - 1 - axis))
     first = _take(x, index=before, axis=axis)
     return first + (_take(x, index=after, axis=axis) - first) * t

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..autograd import Tensor, op
 from ..backend import namespace
+from ..backend.constants import constant
 from .common import axes_of, raw
 
 # ------------------------------------------------------------------------------------------------ same elements
@@ -170,7 +171,7 @@ def _border_index(n, lo, hi, mode):
 @op(x=lambda g, x_shape, index, axis: _take_add(g, index=index, axis=axis, n=x_shape[axis]))
 def _take(x, *, index, axis):
     """Elements `index` (host integers) along `axis`, any of them any number of times. Adjoint: adding them back."""
-    return x.take(namespace(x).asarray(index), axis=axis)
+    return x.take(constant(index, namespace(x)), axis=axis)
 
 
 @op(g=lambda h, index, axis: _take(h, index=index, axis=axis))
@@ -184,7 +185,7 @@ def _take_add(g, *, index, axis, n):
     turn = np.arange(len(index)) - first  # the how-manieth of its place
     for round in range(turn.max(initial=-1) + 1):
         of_g = order[turn == round]
-        out[(*before, xp.asarray(index[of_g]))] += g[(*before, xp.asarray(of_g))]
+        out[(*before, constant(index[of_g], xp))] += g[(*before, constant(of_g, xp))]
     return out
 
 

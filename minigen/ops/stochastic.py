@@ -1,8 +1,14 @@
 """Dropout and embedding."""
 
+import math
+
+import numpy as np
+
 from ..autograd import op
+from ..backend import namespace
 from ..backend.kernels import kernels
 from .common import raw
+from .elementwise import where
 from .shape import getitem
 
 
@@ -27,8 +33,14 @@ def dropout(x, p=0.5, training=True, rng=None):
 
 
 def embedding(indices, weight):
-    """Rows of a table: (...) integers, weight (V, D) → (..., D). As torch.nn.functional.embedding."""
+    """Rows of a table: (...) integers, weight (V, D) → (..., D). As torch.nn.functional.embedding.
+
+    Raises IndexError for an index outside [0, V); on the GPU, which it would have to wait for, its row is NaN instead.
+    """
     indices = raw(indices)
+    if namespace(indices) is not np:
+        valid = (indices >= 0) & (indices < weight.shape[0])
+        return where(valid[..., None], getitem(weight, indices), math.nan)
     if indices.size and not (0 <= int(indices.min()) and int(indices.max()) < weight.shape[0]):
         raise IndexError(
             f"embedding: expected indices in [0, {weight.shape[0]}); got {int(indices.min())} to {int(indices.max())}."

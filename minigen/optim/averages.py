@@ -2,10 +2,12 @@
 
 from contextlib import contextmanager
 
+import numpy as np
+
 from ..autograd import Tensor
 from ..backend import asarray, namespace, to_numpy
 from ..backend.kernels import kernels
-from .flat import in_shape, memory_order
+from .flat import held, in_shape, memory_order
 
 
 def global_norm(gradients):
@@ -13,7 +15,8 @@ def global_norm(gradients):
     total = 0
     for g in gradients:
         v = memory_order(g)
-        total = total + v.dot(v)
+        # On the GPU `dot` is cuBLAS's, which cannot be captured in a graph.
+        total = total + (v.dot(v) if namespace(v) is np else (v * v).sum())
     return total**0.5
 
 
@@ -30,21 +33,44 @@ class EMA:
 
     d = min(decay, (1 + t)/(10 + t)) at step t, so that the random start is forgotten soon.
     A generator's average draws better than its last weights.       Yazıcı et al. 2019
+
+    Like an optimiser's step, `update` has a part on the host, `prepare`, and one on the device, `apply`.
+    flats: the flat storage of optimisers (`optimizer.flat`); parameters that are neighbours there are averaged as one.
     """
 
-    def __init__(self, parameters, decay=0.999):
+    def __init__(self, parameters, decay=0.999, flats=()):
         if not 0 <= decay < 1:
             raise ValueError(f"EMA: expected a decay in [0, 1); got {decay}.")
-        self.parameters, self.decay, self.steps = list(parameters), decay, 0
-        # In memory order, whatever the order of p: `update` writes through a vector that must be a view.
-        self.averages = [in_shape(memory_order(p.data).copy(), p.shape) for p in self.parameters]
+        self.parameters, self.decay, self.steps, self.held = list(parameters), decay, 0, None
+        # In memory order, whatever the order of p: `apply` writes through a vector that must be a view.
+        self.runs = [r for flat in flats for r in flat.runs(self.parameters)]
+        own = {}  # place in the list -> its average
+        for run in self.runs:
+            run.averages = run.values.copy()
+            own |= {i: in_shape(run.averages[part], self.parameters[i].shape) for i, part in run.parts.items()}
+        self.alone = [i for i in range(len(self.parameters)) if i not in own]
+        own |= {i: in_shape(memory_order(self.parameters[i].data).copy(), self.parameters[i].shape) for i in self.alone}
+        self.averages = [own[i] for i in range(len(self.parameters))]
 
     def update(self):
         """Take in the present weights."""
+        self.prepare()
+        self.apply()
+
+    def prepare(self):
+        """The first part of an update: count it, and compute the decay."""
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         self.steps += 1
-        for average, p in zip(self.averages, self.parameters):
-            kernels(average).ema(memory_order(average), memory_order(p.data), decay)
+        if self.parameters:
+            self.held = held((1 - decay,), self.averages[0], self.held)
+
+    def apply(self):
+        """The second part: avg ← d·avg + (1 − d)·p."""
+        for run in self.runs:
+            kernels(run.averages).ema(run.averages, run.values, self.held)
+        for i in self.alone:
+            average, p = self.averages[i], self.parameters[i]
+            kernels(average).ema(memory_order(average), memory_order(p.data), self.held)
 
     @contextmanager
     def applied(self):

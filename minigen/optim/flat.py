@@ -1,7 +1,10 @@
 """Flat storage: the parameters of an optimiser in one vector, so that an update is a few passes, not some a layer."""
 
+import numpy as np
+
 from ..autograd import Tensor
 from ..backend import namespace
+from ..backend.kernels import kernels
 
 SMALL = 1 << 19  # parameters below this many elements are updated together, from gathered gradients
 
@@ -17,6 +20,19 @@ def in_shape(vector, shape):
         return vector.reshape(shape)
     o, c, h, w = shape
     return vector.reshape(o, h, w, c).transpose(0, 3, 1, 2)
+
+
+def held(numbers, like, array):
+    """Numbers of the host as kernels take them: themselves on the CPU, on the GPU in an array that is kept for them.
+
+    array: the one that an earlier call made, or None.
+    """
+    xp = namespace(like)
+    if xp is np:
+        return numbers
+    array = xp.empty(len(numbers), like.dtype) if array is None else array
+    kernels(array).store(array, numbers)
+    return array
 
 
 class Flat:
@@ -39,13 +55,14 @@ class Flat:
         xp, dtype = namespace(self.parameters[0].data), self.parameters[0].dtype
         self.values = xp.empty(sum(p.size for p in self.parameters), dtype)
         self.gathered = xp.empty_like(self.values)  # room for gradients; of small parameters only, it is written
-        self.views, self.segments, start = [], [], 0
+        self.views, self.places, self.segments, start = [], [], [], 0
         for i, p in enumerate(self.parameters):
             place = slice(start, start + p.size)
             view = in_shape(self.values[place], p.shape)
             view[...] = p.data
             p.data = view
             self.views.append(view)
+            self.places.append(place)
             if self.segments and p.size < SMALL and self._last_is_small():
                 before, members = self.segments[-1]
                 self.segments[-1] = slice(before.start, place.stop), [*members, i]
@@ -59,6 +76,21 @@ class Flat:
     def like(self):
         """A vector of zeros, one for each value: room for an optimiser's state."""
         return namespace(self.values).zeros_like(self.values)
+
+    def runs(self, parameters):
+        """[Run]: those of `parameters` that lie here, with neighbours in both orders taken together."""
+        begins = {id(p): place.start for p, place in zip(self.parameters, self.places)}
+        found = []
+        for i, p in enumerate(parameters):
+            if id(p) in begins:
+                place = slice(begins[id(p)], begins[id(p)] + p.size)
+                if found and found[-1].place.stop == place.start and i - 1 in found[-1].parts:
+                    found[-1].take_in(i, place)
+                else:
+                    found.append(Run(i, place))
+        for run in found:
+            run.values = self.values[run.place]
+        return found
 
     def with_gradients(self, gradients):
         """Yield (slice, gradient vector) for everything that has a gradient, in order."""
@@ -77,8 +109,20 @@ class Flat:
                         yield slice(begin, begin + self.parameters[i].size), memory_order(g)
             else:
                 room = self.gathered[place]  # kept from step to step: it stays in the cache
-                namespace(room).concatenate([memory_order(g) for g in given], out=room)
+                kernels(room).gather([memory_order(g) for g in given], room)
                 yield place, room
+
+
+class Run:
+    """Neighbours in a flat vector.  place: where they lie.  parts: {index of a parameter: its slice within `place`}."""
+
+    def __init__(self, i, place):
+        self.place, self.parts = place, {i: slice(0, place.stop - place.start)}
+
+    def take_in(self, i, place):
+        """The parameter i follows."""
+        self.parts[i] = slice(place.start - self.place.start, place.stop - self.place.start)
+        self.place = slice(self.place.start, place.stop)
 
 
 def arrays_of(gradients, parameters):

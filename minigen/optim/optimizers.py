@@ -2,7 +2,8 @@
 
 from ..backend import asarray, to_numpy
 from ..backend.kernels import kernels
-from .flat import Flat, arrays_of
+from ..backend.optim_kernels import adam_numbers, sgd_numbers
+from .flat import Flat, arrays_of, held
 
 
 class Optimizer:
@@ -13,6 +14,9 @@ class Optimizer:
 
     lr: a number, or a schedule: a function from the number of steps taken to the learning rate (`optim.schedules`).
     A parameter without gradient (None) stays as it is.
+
+    A step has two parts: `prepare` on the host, and `apply`, which does the same on the device every time and so can be
+    captured as a graph. A subclass says which `numbers` change from step to step, and how to `update`.
     """
 
     state_names = ()  # the vectors of state: attributes of that name
@@ -22,6 +26,7 @@ class Optimizer:
             raise ValueError(f"{type(self).__name__}: expected a learning rate ≥ 0; got {lr}.")
         self.flat = Flat(parameters)
         self.parameters, self.schedule, self.steps = self.flat.parameters, lr, 0
+        self.held = None  # the numbers of the present step, as the kernels take them
         for name in self.state_names:
             setattr(self, name, self.flat.like())
 
@@ -33,12 +38,28 @@ class Optimizer:
     def step(self, gradients=None):
         """One update, from these gradients (in the order of the parameters) or from `.grad`."""
         gradients = arrays_of(gradients, self.parameters)
+        self.prepare()
+        self._apply(gradients)
+
+    def prepare(self):
+        """The first part of a step: count it, and compute the learning rate and what follows from it."""
         lr = self.lr
         self.steps += 1
-        for place, g in self.flat.with_gradients(gradients):
-            self.update(self.flat.values[place], g, lr, *[getattr(self, n)[place] for n in self.state_names])
+        self.held = held(self.numbers(lr), self.flat.values, self.held)
 
-    def update(self, p, g, lr, *state):
+    def apply(self, gradients=None):
+        """The second part: the update."""
+        self._apply(arrays_of(gradients, self.parameters))
+
+    def _apply(self, gradients):
+        for place, g in self.flat.with_gradients(gradients):
+            self.update(self.flat.values[place], g, self.held, *[getattr(self, n)[place] for n in self.state_names])
+
+    def numbers(self, lr):
+        """What changes from step to step: floats, for step number `self.steps`, counted from 1."""
+        return (lr,)
+
+    def update(self, p, g, numbers, *state):
         """Change the vector p, and the state that belongs to it, in place."""
         raise NotImplementedError
 
@@ -75,11 +96,11 @@ class SGD(Optimizer):
         self.state_names = ("velocity",) if momentum else ()
         super().__init__(parameters, lr)
 
-    def update(self, p, g, lr, velocity=None):
-        kernels(p).sgd(
-            *(p, g, velocity, lr, self.momentum, self.dampening, self.nesterov, self.weight_decay),
-            first=self.steps == 1,
-        )
+    def numbers(self, lr):
+        return sgd_numbers(self.steps, lr, self.momentum, self.dampening)
+
+    def update(self, p, g, numbers, velocity=None):
+        kernels(p).sgd(p, g, velocity, numbers, self.momentum, self.nesterov, self.weight_decay)
 
 
 class Momentum(SGD):
@@ -97,8 +118,8 @@ class RMSprop(Optimizer):
         self.state_names = ("square", "velocity") if momentum else ("square",)
         super().__init__(parameters, lr)
 
-    def update(self, p, g, lr, square, velocity=None):
-        kernels(p).rmsprop(p, g, square, velocity, lr, self.alpha, self.eps, self.momentum, self.weight_decay)
+    def update(self, p, g, numbers, square, velocity=None):
+        kernels(p).rmsprop(p, g, square, velocity, numbers, self.alpha, self.eps, self.momentum, self.weight_decay)
 
 
 class Adam(Optimizer):
@@ -117,8 +138,11 @@ class Adam(Optimizer):
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
         super().__init__(parameters, lr)
 
-    def update(self, p, g, lr, m, v):
-        kernels(p).adam(p, g, m, v, self.steps, lr, *self.betas, self.eps, self.weight_decay, self.decoupled)
+    def numbers(self, lr):
+        return adam_numbers(self.steps, lr, *self.betas, self.eps, self.weight_decay)
+
+    def update(self, p, g, numbers, m, v):
+        kernels(p).adam(p, g, m, v, numbers, *self.betas, self.weight_decay, self.decoupled)
 
 
 class AdamW(Adam):

@@ -52,7 +52,7 @@ class ndarray:
         raise TypeError(f"np.{function.__name__} of an array on the GPU: use the function of its namespace.")
 
     def __getitem__(self, index):
-        if any(getattr(p, "dtype", None) == bool for p in (index if isinstance(index, tuple) else (index,))):
+        if any(getattr(p, "dtype", None) == "bool" for p in (index if isinstance(index, tuple) else (index,))):
             to_host(index)  # how many there are decides the shape
         return _call(operator.getitem, self, _Index(index))
 

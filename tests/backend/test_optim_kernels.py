@@ -26,7 +26,8 @@ def test_adam_is_the_formula_of_the_paper(weight_decay, decoupled):
     m, v = np.zeros_like(p), np.zeros_like(p)
     for t, g in enumerate(gradients, 1):
         kept = g.copy()
-        kernels.adam(p, g, m, v, t, lr, b1, b2, eps, weight_decay, decoupled)
+        numbers = kernels.adam_numbers(t, lr, b1, b2, eps, weight_decay)
+        kernels.adam(p, g, m, v, numbers, b1, b2, weight_decay, decoupled)
         assert np.array_equal(g, kept)
         gd = g if decoupled else g + weight_decay * expected
         m0, v0 = b1 * m0 + (1 - b1) * gd, b2 * v0 + (1 - b2) * gd**2
@@ -44,7 +45,8 @@ def test_sgd_is_the_formula(momentum, nesterov, dampening, weight_decay):
     buf = np.zeros_like(p) if momentum else None
     for t, g in enumerate(gradients):
         kept = g.copy()
-        kernels.sgd(p, g, buf, 0.1, momentum, dampening, nesterov, weight_decay, first=t == 0)
+        numbers = kernels.sgd_numbers(t + 1, 0.1, momentum, dampening)
+        kernels.sgd(p, g, buf, numbers, momentum, nesterov, weight_decay)
         assert np.array_equal(g, kept)
         gd = g + weight_decay * expected
         if momentum:
@@ -62,7 +64,7 @@ def test_rmsprop_is_the_formula(momentum, weight_decay):
     sq, buf = np.zeros_like(p), np.zeros_like(p) if momentum else None
     for g in gradients:
         kept = g.copy()
-        kernels.rmsprop(p, g, sq, buf, 0.1, 0.9, 1e-3, momentum, weight_decay)
+        kernels.rmsprop(p, g, sq, buf, (0.1,), 0.9, 1e-3, momentum, weight_decay)
         assert np.array_equal(g, kept)
         gd = g + weight_decay * expected
         s = 0.9 * s + 0.1 * gd**2
@@ -73,7 +75,7 @@ def test_rmsprop_is_the_formula(momentum, weight_decay):
 
 def test_ema_moves_by_one_minus_decay():
     avg, p = np.array([1.0, 2.0]), np.array([3.0, -2.0])
-    kernels.ema(avg, p, 0.75)
+    kernels.ema(avg, p, (0.25,))
     assert avg.tolist() == [1.5, 1.0]
     assert p.tolist() == [3.0, -2.0]
 
@@ -84,13 +86,13 @@ def test_pieces_on_two_threads_are_the_whole_and_float32_stays(name, monkeypatch
         p, g = random(0, (1000,), np.float32), random(1, (1000,), np.float32)
         state = np.abs(random(2, (2, 1000), np.float32))
         if name == "adam":
-            kernels.adam(p, g, *state, 3, 0.01, 0.9, 0.99, 1e-8, 0.1, False)
+            kernels.adam(p, g, *state, kernels.adam_numbers(3, 0.01, 0.9, 0.99, 1e-8, 0.1), 0.9, 0.99, 0.1, False)
         elif name == "sgd":
-            kernels.sgd(p, g, state[0], 0.01, 0.9, 0.1, False, 0.1)
+            kernels.sgd(p, g, state[0], (0.01, 0.9, 0.9), 0.9, False, 0.1)
         elif name == "rmsprop":
-            kernels.rmsprop(p, g, *state, 0.01, 0.9, 1e-8, 0.9, 0.1)
+            kernels.rmsprop(p, g, *state, (0.01,), 0.9, 1e-8, 0.9, 0.1)
         else:
-            kernels.ema(p, g, 0.9)
+            kernels.ema(p, g, (0.1,))
         assert p.dtype == state.dtype == np.float32
         return p
 
@@ -105,10 +107,11 @@ def test_pieces_on_two_threads_are_the_whole_and_float32_stays(name, monkeypatch
 
 
 def pytorch_cases():
-    adam = lambda p, g, s, t: kernels.adam(p, g, s[0], s[1], t, 0.01, 0.9, 0.999, 1e-8, 0.1, False)
-    adamw = lambda p, g, s, t: kernels.adam(p, g, s[0], s[1], t, 0.01, 0.9, 0.999, 1e-8, 0.1, True)
-    sgd = lambda p, g, s, t: kernels.sgd(p, g, s[0], 0.01, 0.9, 0.5, False, 0.1, first=t == 1)
-    rmsprop = lambda p, g, s, t: kernels.rmsprop(p, g, s[0], s[1], 0.01, 0.99, 1e-8, 0.9, 0.1)
+    numbers = lambda t: kernels.adam_numbers(t, 0.01, 0.9, 0.999, 1e-8, 0.1)
+    adam = lambda p, g, s, t: kernels.adam(p, g, s[0], s[1], numbers(t), 0.9, 0.999, 0.1, False)
+    adamw = lambda p, g, s, t: kernels.adam(p, g, s[0], s[1], numbers(t), 0.9, 0.999, 0.1, True)
+    sgd = lambda p, g, s, t: kernels.sgd(p, g, s[0], kernels.sgd_numbers(t, 0.01, 0.9, 0.5), 0.9, False, 0.1)
+    rmsprop = lambda p, g, s, t: kernels.rmsprop(p, g, s[0], s[1], (0.01,), 0.99, 1e-8, 0.9, 0.1)
     return [
         ("Adam", {"weight_decay": 0.1}, adam, {"exp_avg": 0.1, "exp_avg_sq": 0.001}),
         ("AdamW", {"weight_decay": 0.1}, adamw, {"exp_avg": 0.1, "exp_avg_sq": 0.001}),
@@ -138,5 +141,7 @@ def test_updates_and_state_agree_with_pytorch(name, options, ours, state_scales)
 def test_adam_takes_a_first_step_of_the_learning_rate_whatever_the_scale():
     """m̂ = g and v̂ = g², so the first step is lr·sign(g): a wrong bias correction shows at once."""
     p, g = np.zeros(3), np.array([1e-4, -5.0, 300.0])
-    kernels.adam(p, g, np.zeros(3), np.zeros(3), 1, 0.01, 0.9, 0.999, 0.0, 0, False)
+    kernels.adam(
+        p, g, np.zeros(3), np.zeros(3), kernels.adam_numbers(1, 0.01, 0.9, 0.999, 0.0, 0), 0.9, 0.999, 0, False
+    )
     assert all(math.isclose(a, b, rel_tol=1e-12) for a, b in zip(p, [-0.01, 0.01, -0.01]))

@@ -1,0 +1,95 @@
+"""Work captured once as a CUDA graph and launched again as one thing. Only here are streams, graphs and pools named.
+
+A small kernel takes less time on the GPU than its launch takes the host; a graph is launched once for all of them.
+What a graph holds is kernels with their arguments, hence *addresses*: whatever it reads and writes has to stay where it
+is, and what changes from launch to launch has to lie in memory, not in an argument.
+"""
+
+import contextlib
+import gc
+import sys
+import traceback
+from pathlib import Path
+
+from ..capturing import NotCapturable, capturing, refuse
+
+PACKAGE = Path(__file__).parents[2]
+
+
+class Graph:
+    """`work()`, captured: it is recorded, not done.  result: what it returned, arrays that each replay fills anew.
+
+    pool: the memory for what `work` allocates, and nobody else's: the pool does not know that a launch will write
+    again to what was freed during the capture. Graphs that never run at the same time may share one.
+    Raises NotCapturable, with the reason, for work that no graph can hold.
+    """
+
+    def __init__(self, work, pool):
+        import cupy
+
+        self.graph, self.result, self.pool = None, None, pool
+        stream = cupy.cuda.Stream(non_blocking=True)  # the default stream cannot be captured
+        with stream, cupy.cuda.using_allocator(pool.malloc), capturing(), _undisturbed(cupy):
+            stream.begin_capture()
+            try:
+                self.result = work()
+            except BaseException as error:
+                with contextlib.suppress(Exception):  # an error may have ended the capture already
+                    stream.end_capture()
+                if not isinstance(error, Exception):
+                    raise
+                raise NotCapturable(reason_of(error)) from error
+            try:
+                self.graph = stream.end_capture()
+            except Exception as error:
+                raise NotCapturable(reason_of(error)) from error
+
+    def replay(self):
+        """Do the work, after everything on the current stream; its `result`."""
+        self.graph.launch()
+        return self.result
+
+    def __del__(self):
+        if not sys.is_finalizing():
+            self.graph = self.result = None  # before the memory that they use
+            self.pool.free_all_blocks()
+
+
+def new_pool():
+    """A memory pool for graphs."""
+    import cupy
+
+    return cupy.cuda.MemoryPool()
+
+
+def free_unused():
+    """Give memory back to the driver that only waits to be used again."""
+    import cupy
+
+    cupy.get_default_memory_pool().free_all_blocks()
+
+
+@contextlib.contextmanager
+def _undisturbed(cupy):
+    """Without copies from the host: CuPy's go through a staging buffer, and the graph would read it when it holds other
+    things. Without the garbage collector: it may free a graph and its memory, which must not happen during a capture.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    cupy.cuda.set_pinned_memory_allocator(lambda size: refuse("an array is copied from the host to the GPU"))
+    try:
+        yield
+    finally:
+        cupy.cuda.set_pinned_memory_allocator(cupy.get_default_pinned_memory_pool().malloc)
+        if collecting:
+            gc.enable()
+
+
+def reason_of(error):
+    """One clause: what went wrong, and in which line of whose code."""
+    frames = traceback.extract_tb(error.__traceback__)
+    outside = [f for f in frames if PACKAGE not in Path(f.filename).parents and "site-packages" not in f.filename]
+    where = (outside or frames)[-1]
+    what = str(error) if isinstance(error, NotCapturable) else f"{type(error).__name__}: {error}"
+    layer = f", in {error.in_module}" if getattr(error, "in_module", None) else ""
+    return f"{what} ({Path(where.filename).name}:{where.lineno}, in {where.name}{layer})"

@@ -1,0 +1,139 @@
+"""The steps of a Training as CUDA graphs: captured once, verified, then replayed."""
+
+import numpy as np
+
+from .autograd import state
+from .backend import namespace
+from .backend.capturing import NotCapturable
+from .backend.gpu.graph import Graph, free_unused, new_pool
+from .backend.kernels import kernels
+from .backend.precision import precision
+from .optim.flat import in_shape, memory_order
+
+
+class CapturedSteps:
+    """Graphs of a Training's steps on the GPU, one for each set of objectives that are due together.
+
+    The first step of a set is an ordinary one: it compiles kernels and makes what is made once. The second is captured
+    and compared: two replays have to end, to the bit, where two ordinary steps from the same state end. From then on
+    the steps are replays.
+    What Python does in a loss, besides calling ops, happens some times more at the second step, and no more after it.
+
+    note: None, or why no graph is used: one sentence.  insist: raise NotCapturable instead.
+    """
+
+    def __init__(self, insist=False):
+        self.insist, self.note = insist, None
+        self.graphs, self.seen, self.pool = {}, set(), None
+
+    def step(self, training, due, batch):
+        """What `training.compute(due, batch)` does and returns, by a graph if possible. batch: arrays."""
+        if self.note or state.watcher is not None:  # debug() looks at every op
+            return training.compute(due, batch)
+        shapes = tuple((a.shape, a.dtype) for a in batch)
+        key = (*due, shapes, training.clip, training.model.training, precision())
+        if key not in self.seen:
+            self.seen.add(key)
+            return training.compute(due, batch)
+        if key not in self.graphs:
+            try:
+                self.graphs[key] = self._capture(training, due, batch)
+            except NotCapturable as error:
+                if self.insist:
+                    raise
+                self.note = f"No CUDA graph is used, and each step starts its kernels one by one: {error}."
+                self.graphs.clear()
+                return training.compute(due, batch)
+        training.prepare(due)
+        return self.graphs[key].replay(batch)
+
+    def _capture(self, training, due, batch):
+        self.pool = self.pool or new_pool()
+        tensors = [*training.model.named_parameters(), *training.model.named_buffers()]
+        before = [t.data for _, t in tensors]
+        try:
+            graph = StepGraph(training, due, batch, self.pool)
+            for (name, t), array in zip(tensors, before):
+                if t.data is not array:
+                    raise NotCapturable(f"{name!r} is replaced by a new array in each step; change it in place instead")
+        finally:
+            for (_, t), array in zip(tensors, before):
+                t.data = array
+        _verify(training, due, batch, graph)
+        free_unused()  # what the ordinary steps needed
+        return graph
+
+
+class StepGraph:
+    """One captured step: it reads the batch from buffers of its own, and leaves its losses in one vector."""
+
+    def __init__(self, training, due, batch, pool):
+        self.batch = [in_shape(memory_order(a).copy(), a.shape) for a in batch]
+        self.names = []
+        self.graph = Graph(lambda: self._losses(training.compute(due, self.batch, prepared=True)), pool)
+
+    def _losses(self, losses):
+        self.names, values = list(losses), [v.reshape(1) for v in losses.values()]
+        if len({v.dtype for v in values}) > 1:
+            raise NotCapturable("the losses are of several dtypes")
+        vector = namespace(values[0]).empty(len(values), values[0].dtype)
+        kernels(vector).gather(values, vector)
+        return vector
+
+    def replay(self, batch):
+        """{name: 0-d array}, copies that the next replay leaves alone."""
+        for buffer, array in zip(self.batch, batch):
+            memory_order(buffer)[...] = memory_order(array)
+        return dict(zip(self.names, self.graph.replay().copy()))
+
+
+# ------------------------------------------------------------------------------------------------ verification
+
+
+class Snapshot:
+    """Everything that a step changes, to be compared or put back."""
+
+    def __init__(self, training):
+        self.arrays = training.persistent()
+        self.values = [memory_order(a).copy() for a in self.arrays.values()]
+        self.counters = [(o, o.steps) for o in (*training.optimizers, training.average) if o is not None]
+
+    def restore(self):
+        for array, value in zip(self.arrays.values(), self.values):
+            array[...] = in_shape(value, array.shape)
+        for counted, steps in self.counters:
+            counted.steps = steps
+
+    def difference(self, other):
+        """The name of an array that differs in any bit, or None."""
+        bits = lambda v: v.view(np.uint8)
+        for name, a, b in zip(self.arrays, self.values, other.values):
+            if not (bits(a) == bits(b)).all():
+                return name
+        return None
+
+
+def _verify(training, due, batch, graph):
+    """Raise NotCapturable unless two replays end where two ordinary steps end; then the state is that from before."""
+    start = Snapshot(training)
+
+    def after_two(step):
+        for _ in range(2):
+            step()
+        end = Snapshot(training)
+        start.restore()
+        return end
+
+    def replayed():
+        training.prepare(due)
+        graph.replay(batch)
+
+    replays = after_two(replayed)
+    ordinary = after_two(lambda: training.compute(due, batch))
+    name = ordinary.difference(replays)
+    if name is None:
+        return
+    again = after_two(lambda: training.compute(due, batch)).difference(ordinary)
+    if again is not None:
+        raise NotCapturable(f"an ordinary step does not repeat itself to the bit ({again!r} differs)")
+    raise NotCapturable(f"a replayed step does not end where an ordinary one does ({name!r} differs)")
