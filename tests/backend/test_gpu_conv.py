@@ -71,6 +71,11 @@ def test_pixels_that_no_window_sees_get_the_bias_alone(device, stride):
     np.testing.assert_array_equal(x[:, :, 2, :], np.broadcast_to(bias.astype(np.float32).reshape(8, 1), (2, 8, 8)))
 
 
+def test_images_smaller_than_the_stride_have_phases_without_results(device):
+    for size in ((1, 2), (2, 1), (1, 1)):
+        agree(device, "conv2d_x", random(0, (2, 4, 1, 1)), random(1, (4, 4, 3, 3)), size, (3, 4), (1, 1), (1, 1), 1)
+
+
 def test_one_pixel_that_becomes_a_whole_kernel_is_a_dense_layer(device, monkeypatch):
     products = []
     product = conv._product

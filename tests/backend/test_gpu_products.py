@@ -113,7 +113,7 @@ def test_a_deep_product_is_shared_by_blocks_and_added_in_their_order(device):
 
 
 @given(
-    M=st.integers(1, 10**6), N=st.integers(1, 5000), K=st.integers(0, 10**6), phases=st.integers(1, 9),
+    M=st.integers(1, 10**6), N=st.integers(1, 5000), K=st.integers(0, 10**6), phases=st.integers(1, 1024),
     processors=st.integers(1, 200),
 )  # fmt: skip
 def test_the_parts_cover_the_depth_and_none_is_empty(M, N, K, phases, processors):
@@ -121,6 +121,7 @@ def test_the_parts_cover_the_depth_and_none_is_empty(M, N, K, phases, processors
     total = math.ceil(K / conv.SLAB)
     assert parts == 1 or (parts - 1) * slabs < total
     assert parts * slabs >= total
+    assert parts * phases <= 65535
 
 
 def test_a_large_gpu_is_filled():
@@ -133,7 +134,7 @@ def test_a_large_gpu_is_filled():
     for name, (M, N, K, phases) in layers.items():
         tile, _, parts = conv.share(M, N, K, phases, M * N * phases, 132)
         blocks = math.ceil(M / tile.BM) * math.ceil(N / tile.BN) * phases * parts
-        assert blocks >= (60 if name == "few results" else 120), name
+        assert blocks >= 120, name
 
 
 PLACES = """

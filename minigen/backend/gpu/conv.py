@@ -220,6 +220,10 @@ def processors(device):
     return cupy.cuda.Device(device).attributes["MultiProcessorCount"]
 
 
+PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)  # that are tried
+MOST_Z = 65535  # blocks along the third axis of a grid
+
+
 def share(M, N, K, phases, size, processors):
     """(tile, slabs, parts): what a block computes, how deep, and how many blocks share the depth of one result.
 
@@ -236,6 +240,6 @@ def share(M, N, K, phases, size, processors):
         again = 4 + (2 * parts + 1) * size * 4 / 2e6 if parts > 1 else 0
         return ceil_div(blocks, processors) * (slabs * area + 4 * max(area, 0.1)) + again
 
-    depths = {ceil_div(total, parts) for parts in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64) if parts <= total} or {0}
+    depths = {ceil_div(total, parts) for parts in PARTS if parts <= min(total, MOST_Z // phases)} or {0}
     choices = [(tile, slabs, ceil_div(total, slabs) if slabs else 1) for tile in TILES for slabs in sorted(depths)]
     return min(choices, key=time)
