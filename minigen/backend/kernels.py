@@ -14,6 +14,7 @@ from .arrays import namespace
 from .gpu import conv as gpu_conv
 from .gpu import elementwise as gpu_elementwise
 from .gpu import norm as gpu_norm
+from .gpu import optim as gpu_optim
 from .gpu import pool as gpu_pool
 from .gpu import rows as gpu_rows
 from .precision import precision, rounded
@@ -29,7 +30,7 @@ def _gather(*modules):
 CPU = _gather(portable_chains, cpu_conv, cpu_elementwise, cpu_matmul, cpu_norm, cpu_pool, optim_kernels)
 PORTABLE = _gather(portable, portable_chains, optim_kernels)
 GPU = SimpleNamespace(**vars(PORTABLE))
-for _name, _kernel in vars(_gather(gpu_conv, gpu_elementwise, gpu_norm, gpu_pool, gpu_rows)).items():
+for _name, _kernel in vars(_gather(gpu_conv, gpu_elementwise, gpu_norm, gpu_optim, gpu_pool, gpu_rows)).items():
     if _name in vars(PORTABLE):
         setattr(GPU, _name, _kernel)
 

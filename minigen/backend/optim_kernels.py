@@ -82,7 +82,7 @@ def adam(p, g, m, v, numbers, beta1, beta2, weight_decay, decoupled):
 
 
 def sgd_numbers(step, lr, momentum, dampening):
-    """(lr, keep, take) of step number `step`, from 1: b ← keep·b + take·g. At the first, b ← g, undamped, as PyTorch."""
+    """(lr, keep, take) of step `step`, from 1: b ← keep·b + take·g. The first is b ← g, undamped, as in PyTorch."""
     return (lr, 0.0, 1.0) if step == 1 else (lr, momentum, 1 - dampening)
 
 
