@@ -1,7 +1,5 @@
 """Losses, as in torch.nn.functional. Unit: nats. `reduction`: "mean" over all elements, "sum" or "none"."""
 
-import math
-
 import numpy as np
 
 from ..autograd import op
@@ -9,8 +7,7 @@ from ..backend import namespace
 from ..backend.kernels import kernels
 from .activations import log_softmax, sigmoid
 from .common import as_tensor, fast_on_arrays, raw, reduce_loss
-from .elementwise import abs, expm1, where
-from .shape import gather, squeeze, unsqueeze
+from .elementwise import abs, expm1
 
 
 def mse_loss(x, target, reduction="mean"):
@@ -63,6 +60,18 @@ def binary_cross_entropy_with_logits(x, target, weight=None, reduction="mean", p
     return reduce_loss(values if weight is None else values * weight, reduction)
 
 
+@op(g=lambda h, classes: _pick(h, classes))
+def _place(g, classes, *, C):
+    """(N, ...) → zeros (N, C, ...) with each g at its class; the adjoint of `_pick`."""
+    return kernels(g).place(g, classes, C)
+
+
+@op(x=lambda g, classes, x_shape: _place(g, classes, C=x_shape[1]))
+def _pick(x, classes):
+    """(N, C, ...), integers (N, ...) → (N, ...): of each row of C numbers the one named."""
+    return kernels(x).pick(x, classes)
+
+
 def cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
     """−Σ_c t_c·ln softmax(x)_c: the negative log-likelihood of a class.
 
@@ -88,14 +97,11 @@ def cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", l
     classes = target.data
     counts = classes != ignore_index
     safe = namespace(classes).where(counts, classes, 0)
-    on_host = namespace(classes) is np
+    on_host = namespace(classes) is np  # to look at the classes would mean to wait for the GPU: `pick` gives NaN there
     if on_host and safe.size and not (0 <= int(safe.min()) and int(safe.max()) < C):
         raise ValueError(f"cross_entropy: expected classes in [0, {C}); got {int(safe.min())} to {int(safe.max())}.")
     factor = counts.astype(x.dtype) if weight is None else raw(weight)[safe] * counts
-    picked = squeeze(gather(logp, 1, unsqueeze(as_tensor(safe), 1).data), 1)
-    values = -picked * factor
-    if not on_host:  # to look at the classes would mean to wait for the GPU: a wrong one makes the loss NaN instead
-        values = where((safe >= 0) & (safe < C), values, math.nan)
+    values = -_pick(logp, safe) * factor
     if label_smoothing:
         spread = logp if weight is None else logp * weight.reshape(column)
         smooth = -spread.sum(axis=1) * counts / C

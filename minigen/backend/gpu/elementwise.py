@@ -7,6 +7,7 @@ memory, and the result lies as it does. Strides and broadcasting may be any.
 """
 
 import functools
+import math
 
 import numpy as np
 
@@ -96,6 +97,42 @@ bce_logits = chain(
 bce_logits_grad = chain(portable_chains.bce_logits_grad, "T g, T x, T target", SIGMA + "y = g * (s - target)", lead=1)
 gaussian_kl = chain(portable_chains.gaussian_kl, "T mu, T logvar", "y = T(0.5) * (mu * mu + (expm1(logvar) - logvar))")
 gaussian_kl_grad = chain(portable_chains.gaussian_kl_grad, "T g, T logvar", "y = g * (T(0.5) * expm1(logvar))", lead=1)
+
+# ------------------------------------------------------------------------------------------------ classes
+# `raw` arrays are indexed by the formula; i counts the elements of the result in row-major order.
+
+_pick = (
+    "raw T x, I classes, int32 C, int32 inner",
+    "T y",
+    "y = 0 <= classes && classes < C ? x[(i / inner * C + classes) * inner + i % inner] : T(__int_as_float(0x7FC00000))",
+)
+_place = (
+    "raw T g, raw I classes, int32 C, int32 inner",
+    "T y",
+    "long long at = i / inner / C * inner + i % inner; y = classes[at] == i / inner % C ? g[at] : T(0)",
+)
+
+
+def pick(x, classes):
+    """(N, C, ...), integers (N, ...) → (N, ...): of each row of C numbers the one named; NaN where there is none."""
+    if x.dtype not in FLOATS:
+        return portable_chains.pick(x, classes)
+    import cupy
+
+    inner = math.prod(x.shape[2:])
+    return _compiled(cupy, *_pick, "minigen_pick")(cupy.ascontiguousarray(x), classes, x.shape[1], inner)
+
+
+def place(g, classes, C):
+    """The adjoint of `pick`: (N, ...) → zeros (N, C, ...) with each g in its place."""
+    if g.dtype not in FLOATS:
+        return portable_chains.place(g, classes, C)
+    import cupy
+
+    y = cupy.empty((len(g), C, *g.shape[1:]), g.dtype)
+    g, classes = cupy.ascontiguousarray(g), cupy.ascontiguousarray(classes)
+    return _compiled(cupy, *_place, "minigen_place")(g, classes, C, math.prod(g.shape[1:]), y)
+
 
 # ------------------------------------------------------------------------------------------------ running statistics
 
