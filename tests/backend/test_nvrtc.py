@@ -119,7 +119,9 @@ def test_every_kernel_of_the_folder_is_asked_for():
     written = {
         (path.name, name)
         for path in FOLDER.glob("*.cu")
-        for name in re.findall(r'extern "C" __global__[^;{]*?(\w+)\([^()]*\)\s*\{', path.read_text())
+        for name in re.findall(
+            r'extern "C" __global__ void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\(', path.read_text()
+        )
     }
     assert {("igemm.cu", "igemm"), ("norm.cu", "batch_norm")} <= written
     assert written == {(file_of(source), name) for (source, _), names in sources()[0].items() for name in names}
