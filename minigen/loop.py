@@ -3,8 +3,6 @@
 import functools
 import math
 import operator
-import signal
-import threading
 import time
 import weakref
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ from .autograd import Tensor, grad
 from .backend import Generator, default, namespace, to_numpy
 from .captured import CapturedSteps
 from .data import Loader
+from .interrupt import stop_on_interrupt
 from .optim import EMA, clip_grad_norm
 
 
@@ -65,8 +64,12 @@ class Training:
         decay = model.average if average is None else average
         flats = [optimizer.flat for optimizer in self.optimizers]
         self.average = EMA(model.averaged_parameters(), decay, flats) if decay else None
-        self.captured = CapturedSteps(insist=graph is True) if graph is not False and default() is not np else None
+        self.use_graph(graph)
         model.train()
+
+    def use_graph(self, graph):
+        """Change the option `graph`, from the next step on."""
+        self.captured = CapturedSteps(insist=graph is True) if graph is not False and default() is not np else None
 
     def _schedule(self, lr, every):
         """The learning rate of an objective after t updates of its own: a function that looks at decay_steps then."""
@@ -275,23 +278,3 @@ def check_finite(row, recent):
                     f"step {step}: the loss {name!r} is {value}. {reason}; --debug (minigen.debug()) stops at the op "
                     f"that made the first such number."
                 )
-
-
-@contextmanager
-def stop_on_interrupt():
-    """Yields a function that tells whether Ctrl-C (or SIGTERM) came; a second one interrupts as usual."""
-    came = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-
-    def note(number, frame):
-        came.append(number)
-        signal.signal(number, before[number])
-
-    before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(came)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -113,6 +113,8 @@ def parser(model=None):
     add("--seed", type=whole(0), default=0, help="of weights, noise and data order (default: 0)")
     add("--out", help="folder of the run (default: runs/MODEL-DATA)")
     add("--resume", metavar="RUN", help="go on with the run in this folder; --epochs or --steps may extend it")
+    text = "on the GPU, replay training steps as CUDA graphs (default: where it can be done; --graph: or stop)"
+    add("--graph", action=argparse.BooleanOptionalAction, help=text)
     add("--debug", action="store_true", help="stop at the op that makes the first NaN; up to twice as slow")
     add("--quiet", action="store_true", help="no progress bar")
     if cls:
@@ -147,11 +149,12 @@ def _resuming(argv):
     changed = [
         "MODEL" if name == "model" else f"--{name.replace('_', '-')}"
         for name, value in vars(args).items()
-        if name not in ("resume", "epochs", "steps", "backend", "debug", "quiet") and value != p.get_default(name)
+        if name not in ("resume", "epochs", "steps", "backend", "graph", "debug", "quiet")
+        and value != p.get_default(name)
     ]
     if changed:
         p.error(
-            f"--resume goes on with what the run was begun with, and takes only --epochs, --steps, --backend, --debug "
-            f"and --quiet; got {', '.join(changed)}."
+            f"--resume goes on with what the run was begun with, and takes only --epochs, --steps, --backend, --graph, "
+            f"--debug and --quiet; got {', '.join(changed)}."
         )
     return args

@@ -1,4 +1,4 @@
-"""A progress bar for `fit`: images, images a second, and the named losses."""
+"""What the command shows while `fit` runs: a bar with images, images a second, and the named losses; and notes."""
 
 from .loop import Observer
 
@@ -25,3 +25,16 @@ class Progress(Observer):
 
     def end(self, training, interrupted):
         self.bar.close()
+
+
+class Notes(Observer):
+    """Prints, once, why the steps are not replayed as CUDA graphs, where they are not."""
+
+    told = None
+
+    def log(self, training, row):
+        if training.graph_note != self.told:
+            from tqdm import tqdm
+
+            self.told = training.graph_note
+            tqdm.write(self.told)  # print would tear the bar

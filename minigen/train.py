@@ -5,13 +5,14 @@ from pathlib import Path
 
 from . import backend
 from .backend import BackendError, Generator
+from .backend.capturing import NotCapturable
 from .choose import choose
 from .data import DataError, load
 from .loop import Training, TrainingError, fit, total_steps
 from .metrics import evaluate
 from .models import find_model
 from .options import parse
-from .progress import Progress
+from .progress import Notes, Progress
 from .run import RunError, RunFolder, load_checkpoint, load_config, save_json
 
 COMMON = ("data", "size", "channels", "epochs", "steps", "batch_size", "lr", "decay", "average", "clip", "flip", "seed")
@@ -123,7 +124,8 @@ def run(args, own):
     print(f"{config['model']}, {model.num_parameters():,} parameters, on {config['data']}, {device} → {folder}")
     if training.steps >= steps:
         raise RunError(f"{folder}: already trained for {training.steps} steps. Pass more --steps or --epochs to go on.")
-    observers = [RunFolder(folder, config, test), *([] if args.quiet else [Progress()])]
+    training.use_graph(args.graph)
+    observers = [RunFolder(folder, config, test), Notes(), *([] if args.quiet else [Progress()])]
     if args.debug:
         from .debug import debug
 
@@ -147,7 +149,7 @@ def main(argv=None):
     args, own = parse(sys.argv[1:] if argv is None else argv)
     try:
         run(args, own)
-    except (BackendError, DataError, RunError, TrainingError, ValueError, MemoryError) as error:
+    except (BackendError, DataError, NotCapturable, RunError, TrainingError, ValueError, MemoryError) as error:
         if isinstance(error, ValueError) and not isinstance(error, DataError) and args.debug:
             raise
         sys.exit(f"python -m minigen.train: {error}")

@@ -42,7 +42,7 @@ def test_resuming_a_finished_run_asks_for_more_steps(runs, capsys):
 def test_resuming_with_what_cannot_be_changed_is_refused(runs, capsys):
     code, said = complaint(train, ["ae", "--resume", runs["ae"], "--lr", "1", "--steps", "9"], capsys)
     assert code == 2
-    assert "takes only --epochs, --steps, --backend, --debug and --quiet; got MODEL, --lr." in said
+    assert "takes only --epochs, --steps, --backend, --graph, --debug and --quiet; got MODEL, --lr." in said
 
 
 @pytest.mark.parametrize("command", [train, sample, evaluate])
