@@ -29,6 +29,15 @@ def laid_out(x, layout):
     return x
 
 
+def there(cupy, x, dtype):
+    """A NumPy array on the device, floats as `dtype`, the order in memory kept; anything else as it is."""
+    if not isinstance(x, np.ndarray):
+        return x
+    order = np.argsort([-s for s in x.strides], kind="stable")
+    x = x.astype(dtype) if x.dtype.kind == "f" else x
+    return cupy.asarray(np.array(x.transpose(order), order="C")).transpose(np.argsort(order).tolist())
+
+
 def is_channels_last(x):
     """True where the memory of the logical (N, C, H, W) is contiguous as (N, H, W, C)."""
     return x.transpose(0, 2, 3, 1).flags.c_contiguous
@@ -62,3 +71,24 @@ def convolutions(draw, dtype=np.float64):
     w = random(seed + 1, (O, C // groups, *kernel), dtype, layout=draw(st.sampled_from(LAYOUTS[:2])))
     g = random(seed + 2, (N, O, *out), dtype, layout=draw(st.sampled_from(LAYOUTS)))
     return x, w, g, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+
+
+@st.composite
+def poolings(draw, with_dilation=True):
+    """(x, options, out_size): padding at most half the kernel, as PyTorch has it; ceil mode is drawn too."""
+    kernel, stride = draw(pairs(1, 4)), draw(pairs(1, 5))
+    dilation = draw(pairs(1, 3)) if with_dilation else (1, 1)
+    padding = tuple(draw(st.integers(0, k // 2)) for k in kernel)
+    least = [max(1, d * (k - 1) + 1 - 2 * p) for k, p, d in zip(kernel, padding, dilation)]
+    size = [n + draw(st.integers(0, 6)) for n in least]
+    out_size = []
+    for n, k, s, p, d in zip(size, kernel, stride, padding, dilation):
+        free = n + 2 * p - d * (k - 1) - 1
+        ceil = -(-free // s) + 1
+        fits = (ceil - 1) * s < n + p  # PyTorch's rule: a window must begin inside the image or its left padding
+        out_size.append(ceil if draw(st.booleans()) and fits else free // s + 1)
+    shape = (draw(st.integers(1, 3)), draw(st.integers(1, 4)), *size)
+    seed = draw(st.integers(0, 2**20))
+    x = np.random.default_rng(seed).integers(-3, 3, shape).astype(float)  # few values, so that maxima tie
+    options = {"kernel": kernel, "stride": stride, "padding": padding}
+    return laid_out(x, draw(st.sampled_from(LAYOUTS))), options, dilation, tuple(out_size)

@@ -5,7 +5,7 @@ import pytest
 from backend import emulator
 from backend.fake_cupy import installed
 from backend.fake_kernels import LAUNCHES
-from backend.kernel_cases import LAYOUTS, is_channels_last, laid_out, random
+from backend.kernel_cases import LAYOUTS, is_channels_last, laid_out, random, there
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,14 +24,7 @@ def device():
 
 
 def moved(cupy, dtype, *arrays):
-    """Arrays of the host on the device, as `dtype`, strides kept."""
-    return [None if a is None else to_device(cupy, a, dtype) for a in arrays]
-
-
-def to_device(cupy, a, dtype):
-    order = np.argsort([-s for s in a.strides], kind="stable")
-    back = np.argsort(order).tolist()
-    return cupy.asarray(np.ascontiguousarray(a.transpose(order).astype(dtype))).transpose(back)
+    return [there(cupy, a, dtype) for a in arrays]
 
 
 def launched(f, *args):

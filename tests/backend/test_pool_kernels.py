@@ -5,33 +5,11 @@ import itertools
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
-from kernel_cases import LAYOUTS, is_channels_last, laid_out, pairs, random, relative_error
+from kernel_cases import LAYOUTS, is_channels_last, laid_out, poolings, random, relative_error
 
 from minigen.backend import cpu_pool, portable
 
 KERNELS = pytest.mark.parametrize("kernels", [cpu_pool, portable], ids=["fast", "portable"])
-
-
-@st.composite
-def poolings(draw, with_dilation=True):
-    """(x, options, out_size): padding at most half the kernel, as PyTorch has it; ceil mode is drawn too."""
-    kernel, stride = draw(pairs(1, 4)), draw(pairs(1, 5))
-    dilation = draw(pairs(1, 3)) if with_dilation else (1, 1)
-    padding = tuple(draw(st.integers(0, k // 2)) for k in kernel)
-    least = [max(1, d * (k - 1) + 1 - 2 * p) for k, p, d in zip(kernel, padding, dilation)]
-    size = [n + draw(st.integers(0, 6)) for n in least]
-    out_size = []
-    for n, k, s, p, d in zip(size, kernel, stride, padding, dilation):
-        free = n + 2 * p - d * (k - 1) - 1
-        ceil = -(-free // s) + 1
-        fits = (ceil - 1) * s < n + p  # PyTorch's rule: a window must begin inside the image or its left padding
-        out_size.append(ceil if draw(st.booleans()) and fits else free // s + 1)
-    shape = (draw(st.integers(1, 3)), draw(st.integers(1, 4)), *size)
-    seed = draw(st.integers(0, 2**20))
-    x = np.random.default_rng(seed).integers(-3, 3, shape).astype(float)  # few values, so that maxima tie
-    options = {"kernel": kernel, "stride": stride, "padding": padding}
-    return laid_out(x, draw(st.sampled_from(LAYOUTS))), options, dilation, tuple(out_size)
 
 
 def by_loops(x, kernel, stride, padding, dilation, out_size):
