@@ -28,7 +28,7 @@ CHAINS.append("leaky_relu")
 
 @pytest.fixture(scope="module")
 def device():
-    with installed() as cupy:
+    with installed():
         yield use("cupy")
 
 
