@@ -91,6 +91,17 @@ def update_running(mean, var, rate, unbias, running_mean, running_var):
 # ------------------------------------------------------------------------------------------------ over an axis
 
 
+def total(x, axis, keepdims):
+    """Σ x over `axis`: None (all), an int or a tuple."""
+    return x.sum(axis=axis, keepdims=keepdims)
+
+
+def average(x, axis, keepdims):
+    """Σ x / n over `axis`: None (all), an int or a tuple."""
+    sums = x.sum(axis=axis, keepdims=keepdims)
+    return sums / (x.size // max(1, sums.size))
+
+
 def softmax(x, axis):
     """pᵢ = e^{xᵢ} / Σⱼ e^{xⱼ}; the largest x is subtracted first."""
     e = namespace(x).exp(x - x.max(axis=axis, keepdims=True))

@@ -2,6 +2,7 @@
 
 from ..autograd import Tensor, op
 from ..backend import namespace
+from ..backend.kernels import kernels
 from .activations import softmax
 from .common import axes_of, raw
 from .elementwise import astype, sqrt
@@ -27,13 +28,13 @@ def _count(x_shape, axis):
 @op(x=lambda g, x_shape, axis: _expand(g, x_shape, axis))
 def sum(x, *, axis=None, keepdims=False):
     """Σ x;   every summand receives g. The adjoint of broadcasting."""
-    return x.sum(axis=axis, keepdims=keepdims)
+    return kernels(x).total(x, axis, keepdims)
 
 
 @op(x=lambda g, x_shape, axis: _expand(g * (1 / _count(x_shape, axis)), x_shape, axis))
 def mean(x, *, axis=None, keepdims=False):
     """Σ x / n;   g/n."""
-    return x.sum(axis=axis, keepdims=keepdims) / _count(x.shape, axis)
+    return kernels(x).average(x, axis, keepdims)
 
 
 def _var_x(g, x, x_shape, axis, correction):

@@ -33,6 +33,7 @@ def calls(cupy):
             norm.channel_sum(x)
             norm.batch_norm(x, one, one, 1e-5)
             norm.batch_norm_grad(x, x, one, one, one, 1e-5)
+        rows.total(rows_, None, False), rows.average(rows_, 1, True)
         for f in (rows.softmax, rows.log_softmax):
             f(rows_, 1)
         for f in (rows.softmax_grad, rows.log_softmax_grad):

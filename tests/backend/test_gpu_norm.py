@@ -168,6 +168,38 @@ def axes_of_arrays(draw):
     return shape, layout, axis, draw(st.integers(0, 2**20)), draw(st.sampled_from((0.0, 1e3)))
 
 
+@given(case=axes_of_arrays(), dtype=st.sampled_from((np.float32, np.float64)), keepdims=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_sums_and_means_over_any_axes_are_numpys(device, case, dtype, keepdims):
+    shape, layout, axis, seed, mean = case
+    x = random(seed, shape) + mean
+    (X,) = moved(device, dtype, laid_out(x, layout) if len(shape) == 4 else x)
+    exact = X.get().astype(np.float64)
+    for a in (axis, None):
+        size = 100 * np.finfo(dtype).eps * np.abs(exact).mean()
+        for f, expected, scale in ((rows.total, exact.sum, exact.size), (rows.average, exact.mean, 1)):
+            found = f(X, a, keepdims)
+            near(found, expected(axis=a, keepdims=keepdims), size, scale)
+            assert found.dtype == dtype
+
+
+@pytest.mark.parametrize("n", [1, 1000, 32768, 32769, 100_003, 5_000_000])
+def test_all_of_an_array_is_added_in_one_launch_or_two(device, n):
+    x = device.asarray(np.random.default_rng(0).integers(-9, 9, n).astype(np.float32))  # sums are exact in any order
+    found, kernels = launched(rows.total, x, None, False)
+    assert float(found) == x.get().astype(np.int64).sum()
+    assert kernels == {"row_sum": 1 if n <= 32768 else 2}
+
+
+def test_channels_last_images_are_added_up_where_they_lie(device):
+    (x,) = moved(device, np.float32, laid_out(random(0, (4, 3, 5, 6)), "channels-last"))
+    for axis in ((1, 2, 3), (-1, -2, 1), None):
+        _, kernels = launched(rows.average, x, axis, False)
+        assert kernels == {"row_sum": 1}
+    _, kernels = launched(rows.total, x, (2, 3), False)  # not side by side: CuPy's own
+    assert kernels == {}
+
+
 @pytest.mark.parametrize("name", CHAINS)
 @given(case=axes_of_arrays(), dtype=st.sampled_from((np.float32, np.float64)))
 @settings(max_examples=25, deadline=None)

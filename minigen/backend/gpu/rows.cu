@@ -1,4 +1,4 @@
-// Softmax, its logarithm, normalisation, and their adjoints, over each row of contiguous (R, n): one block a row.
+// Sums, softmax, its logarithm, normalisation and adjoints, over each row of contiguous (R, n): one block a row.
 //
 // A row is walked through several times; after the first it lies in the cache. The block's threads, a power of 2, add
 // in a fixed order, so that equal inputs give equal bits.
@@ -37,6 +37,14 @@ template <class Term> __device__ inline T sum(const Row& row, Term term) {
     T total = 0;
     row.each([&](long long i) { total += term(i); });
     return over_block(total, Add());
+}
+
+// y[r] = factor * (sum of row r) of `size` numbers, of which the last row may have fewer than n.
+extern "C" __global__ void row_sum(const T* __restrict__ x, T* y, int n, long long size, T factor) {
+    Row row(n);
+    row.n = min((long long)n, size - row.begin);
+    T total = sum(row, [&](long long i) { Pack t = pack(x, i); T s = 0; FOR_V s += t.v[k]; return s; });
+    if (threadIdx.x == 0) y[blockIdx.x] = total * factor;
 }
 
 // ---------------------------------------------------------------------------------------------- softmax

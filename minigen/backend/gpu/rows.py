@@ -1,4 +1,4 @@
-"""Softmax, its logarithm, normalisation within a sample, and their adjoints: launches `rows.cu`.
+"""Sums, softmax, its logarithm, normalisation within a sample, and their adjoints: launches `rows.cu`.
 
 The axes worked over are made the last ones: a view, without a copy, where they lie side by side in memory, as the
 classes of (N, C) do, and C, H and W of channels-last images taken together.
@@ -12,6 +12,8 @@ from .. import portable_chains
 from .compile import ceil_div, kernel
 
 TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+ONE_BLOCK = 1 << 15  # so many numbers one block adds in less time than another launch takes
+CHUNK, BLOCKS = 1 << 12, 512  # more are first added in chunks of at least that, by at most so many blocks
 
 
 def softmax(x, axis):
@@ -56,9 +58,62 @@ def normalize_grad(g, x, out, axis, eps):
     return _launch("normalize_grad", (g, x), axis, eps)
 
 
+def total(x, axis, keepdims):
+    """Σ x over `axis`: None (all), an int or a tuple."""
+    return _sum(portable_chains.total, x, axis, keepdims, lambda n: 1)
+
+
+def average(x, axis, keepdims):
+    """Σ x / n over `axis`: None (all), an int or a tuple."""
+    return _sum(portable_chains.average, x, axis, keepdims, lambda n: 1 / n)
+
+
+def _sum(twin, x, axis, keepdims, factor):
+    """Sums over what lies together in memory; CuPy serves the rest. All of a large array is summed in two steps."""
+    axes = (
+        range(x.ndim) if axis is None else [a % x.ndim for a in (axis if isinstance(axis, tuple | list) else (axis,))]
+    )
+    rows = x.transpose(_last(x, axes))
+    if not _served(axes, x) or not rows.flags.c_contiguous:
+        return twin(x, axis, keepdims)
+    n = math.prod(x.shape[a] for a in axes)
+    if n < x.size or n <= ONE_BLOCK:
+        y = _row_sum(rows, n, factor(n))
+    else:
+        y = _row_sum(_row_sum(rows, max(CHUNK, 4 * ceil_div(n, 4 * BLOCKS)), 1), BLOCKS, factor(n))
+    return y.reshape([1 if a in axes else m for a, m in enumerate(x.shape) if keepdims or a not in axes])
+
+
+def _row_sum(x, n, factor):
+    """factor·Σ of each n numbers of x, in the order of memory; the last sum may be of fewer."""
+    import cupy
+
+    y = cupy.empty(ceil_div(x.size, n), x.dtype)
+    width = _width([x], math.gcd(n, x.size))
+    run = kernel("rows.cu", "row_sum", REAL=TYPES[x.dtype], WIDTH=width)
+    run((len(y),), (_threads(n, width),), (x, y, np.int32(n), np.int64(x.size), x.dtype.type(factor)))
+    return y
+
+
 def _served(axis, x, *others):
     """Whether rows.cu takes these arrays: of one type it knows, not empty."""
     return axis is not None and x.dtype in TYPES and x.size > 0 and all(a.dtype == x.dtype for a in others)
+
+
+def _last(x, axes):
+    """The order of axes in which `axes` come last, those of them first that have the longest steps in memory."""
+    return [a for a in range(x.ndim) if a not in axes] + sorted(axes, key=lambda a: -x.strides[a])
+
+
+def _width(arrays, n):
+    """How many numbers a thread can load at once from rows of n."""
+    wide = 16 // arrays[0].itemsize
+    return wide if n % wide == 0 and all(a.data.ptr % 16 == 0 for a in arrays) else 1
+
+
+def _threads(n, width):
+    """Of a block: a power of 2, each with about four loads."""
+    return min(1024, max(32, 1 << (ceil_div(n, 4 * width) - 1).bit_length()))
 
 
 def _launch(name, arrays, axis, *options):
@@ -67,13 +122,11 @@ def _launch(name, arrays, axis, *options):
 
     x = arrays[-1]
     axes = [a % x.ndim for a in (axis if isinstance(axis, tuple | list) else (axis,))]
-    order = [a for a in range(x.ndim) if a not in axes] + sorted(axes, key=lambda a: -x.strides[a])
+    order = _last(x, axes)
     arrays = [cupy.ascontiguousarray(a.transpose(order)) for a in arrays]
     n = math.prod(x.shape[a] for a in axes)
-    wide = 16 // x.itemsize
-    width = wide if n % wide == 0 and all(a.data.ptr % 16 == 0 for a in arrays) else 1
-    threads = min(1024, max(32, 1 << (ceil_div(n, 4 * width) - 1).bit_length()))
+    width = _width(arrays, n)
     y = cupy.empty_like(arrays[0])
     run = kernel("rows.cu", name, REAL=TYPES[x.dtype], WIDTH=width)
-    run((x.size // n,), (threads,), (*arrays, y, np.int32(n), *[x.dtype.type(o) for o in options]))
+    run((x.size // n,), (_threads(n, width),), (*arrays, y, np.int32(n), *[x.dtype.type(o) for o in options]))
     return y.transpose(np.argsort(order).tolist())
