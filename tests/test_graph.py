@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from backend import fake_graph
+from backend import fake_cupy_graph as fake_graph
 from training_cases import MODEL_CASES, images, make
 
 from minigen import Observer, Training, fit, optim

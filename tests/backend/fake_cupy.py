@@ -12,8 +12,9 @@ import types
 from functools import partial, partialmethod
 
 import numpy as np
-from backend import emulator, fake_graph
-from backend.fake_graph import CUDARuntimeError, capturing, launch, to_host, unowned
+from backend import emulator
+from backend import fake_cupy_graph as fake_graph
+from backend.fake_cupy_graph import CUDARuntimeError, capturing, launch, to_host, unowned
 
 from minigen.backend import arrays
 from minigen.backend.gpu import random as gpu_random

@@ -5,7 +5,8 @@ import operator
 import types
 
 import pytest
-from backend import fake_graph, fake_kernels
+from backend import fake_cupy_graph as fake_graph
+from backend import fake_kernels
 from backend.fake_cupy import module, ndarray, ufunc
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("cupy") is None, reason="CuPy is not installed")

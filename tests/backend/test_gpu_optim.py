@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from backend import emulator, fake_graph, fake_kernels
+from backend import emulator, fake_kernels
+from backend import fake_cupy_graph as fake_graph
 from kernel_cases import random
 
 from minigen.backend import optim_kernels as portable

@@ -88,7 +88,8 @@ def _undisturbed(cupy):
 def reason_of(error):
     """One clause: what went wrong, and in which line of whose code."""
     frames = traceback.extract_tb(error.__traceback__)
-    outside = [f for f in frames if PACKAGE not in Path(f.filename).parents and "site-packages" not in f.filename]
+    library = lambda f: PACKAGE in Path(f.filename).parents or "site-packages" in f.filename or "cupy" in f.filename
+    outside = [f for f in frames if not library(f)]
     where = (outside or frames)[-1]
     what = str(error) if isinstance(error, NotCapturable) else f"{type(error).__name__}: {error}"
     layer = f", in {error.in_module}" if getattr(error, "in_module", None) else ""
