@@ -29,6 +29,20 @@ def test_importing_minigen_imports_neither_cupy_nor_what_draws_pictures():
     assert NOT_NEEDED & set(fresh(program)) == set()
 
 
+def test_no_module_of_minigen_imports_cupy_when_it_is_imported():
+    program = """if True:
+        import importlib, json, pkgutil, sys, minigen
+        class NoCuPy:
+            def find_spec(name, path=None, target=None):
+                assert name.split(".")[0] not in ("cupy", "cupyx"), name  # no ImportError: nobody catches this one
+        sys.meta_path.insert(0, NoCuPy)
+        names = [m.name for m in pkgutil.walk_packages(minigen.__path__, "minigen.") if "__main__" not in m.name]
+        for name in names:
+            importlib.import_module(name)
+        print(len(names))"""
+    assert fresh(program) > 80
+
+
 def test_importing_minigen_starts_no_thread():
     assert fresh("import threading, minigen; print(threading.active_count())") == 1
 
