@@ -9,7 +9,6 @@ from command_cases import arguments, complaint
 
 from minigen import backend, choose, sample, train
 
-
 FASTER = {"cupy": 0.001, "numpy": 0.004}  # seconds a step
 
 
