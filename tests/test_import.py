@@ -31,11 +31,12 @@ def test_importing_minigen_imports_neither_cupy_nor_what_draws_pictures():
 
 def test_no_module_of_minigen_imports_cupy_when_it_is_imported():
     program = """if True:
-        import importlib, json, pkgutil, sys, minigen
+        import importlib, pkgutil, sys
         class NoCuPy:
             def find_spec(name, path=None, target=None):
                 assert name.split(".")[0] not in ("cupy", "cupyx"), name  # no ImportError: nobody catches this one
         sys.meta_path.insert(0, NoCuPy)
+        import minigen
         names = [m.name for m in pkgutil.walk_packages(minigen.__path__, "minigen.") if "__main__" not in m.name]
         for name in names:
             importlib.import_module(name)
