@@ -83,6 +83,21 @@ def test_a_warp_runs_ahead_of_another_that_still_reads():
     assert (run(body.format(wait=""), floats(96), block=(96,)) != 6).any()
 
 
+def test_a_warp_may_be_far_ahead_of_another():
+    """By 100 shuffles: as many as a kernel has in the loop between two barriers."""
+    body = """
+        __shared__ int steps[4];
+        if (threadIdx.x < 4) steps[threadIdx.x] = 0;
+        __syncthreads();
+        int warp = threadIdx.x / 32;
+        for (int k = 1; k < 200; k++) {
+            steps[warp] = k;
+            __syncwarp();
+            for (int w = 0; w < 4; w++) y[warp] = max(y[warp], k - steps[w]);
+        }"""
+    assert run(body, np.zeros(4, np.int32), parameters="int* y", block=(128,), seed=1).max() > 100
+
+
 # ------------------------------------------------------------------------------------------------ warps and atomics
 
 X = np.random.default_rng(0).integers(-99, 99, 32)
@@ -104,6 +119,12 @@ def test_shuffles_move_values_between_lanes(type, dtype):
     x, out = X.astype(dtype), np.zeros((len(SHUFFLES), 32), dtype)
     run(f"{type} x = z[threadIdx.x]; {body}", out, x, parameters=f"{type}* y, const {type}* z")
     np.testing.assert_array_equal(out, np.array(list(SHUFFLES.values())).astype(dtype))
+
+
+def test_warps_are_cut_from_a_block_with_x_first_and_z_last():
+    body = "int t = (threadIdx.z * 4 + threadIdx.y) * 4 + threadIdx.x; y[t] = __shfl_sync(~0u, t, 0);"
+    out = run(body, np.zeros(96, np.int32), parameters="int* y", block=(4, 4, 6))
+    np.testing.assert_array_equal(out, np.arange(96) // 32 * 32)
 
 
 def test_a_shuffle_of_part_of_a_warp_leaves_the_rest_alone_and_finds_nothing_there():
@@ -151,6 +172,8 @@ def test_the_order_is_the_seeds():
 FLOAT4 = "((float4*)(y + 1))[0] = make_float4(0, 0, 0, 0);"
 MISTAKES = {
     "if (threadIdx.x < 7) __syncwarp();": "__syncwarp: not every lane of the mask ffffffff came",
+    "__syncwarp(); if (threadIdx.x < 7) __syncwarp();": "__syncwarp: not every lane",
+    "__syncwarp(threadIdx.x < 16 ? 0xffffu : ~0u);": "__syncwarp: not every lane of the mask ffffffff",
     "if (threadIdx.x % 2) __shfl_xor_sync(~0u, 1, 1); else __syncwarp();": "not every lane",
     "if (threadIdx.x == 9) return; __shfl_down_sync(~0u, 1.f, 1);": "__shfl_down_sync: not every lane",
     "if (threadIdx.x < 8) __syncthreads();": "__syncthreads: 24 of 32 threads had returned",
