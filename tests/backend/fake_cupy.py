@@ -136,6 +136,8 @@ def _call(function, *args, **options):
     """
     if function in BLAS:
         fake_graph.refuse_blas()
+    if (isinstance(function, np.ufunc) or function in OPERATORS) and options.get("out") is None:
+        function = _row_major(function)
     hosts, named = [_host(a) for a in args], {k: _host(v) for k, v in options.items()}
     if options.get("out") is not None:
         _do(lambda hosts, named: function(*hosts, **named), hosts, named)
@@ -152,6 +154,11 @@ def _call(function, *args, **options):
         part = lambda i: (lambda: again()[i]) if capturing() else None
         return type(out)(_made(o, part(i), hosts) for i, o in enumerate(out))
     return _made(out, again, hosts) if isinstance(out, np.ndarray | np.generic) else out
+
+
+def _row_major(function):
+    """CuPy's elementwise results lie in row-major order, whatever the order of the arguments; NumPy's follow them."""
+    return lambda *args, **options: np.asarray(function(*args, **options), order="C")
 
 
 def _made(out, again, hosts):
@@ -213,11 +220,13 @@ def _method(self, name, *args, **options):
 
 ARITHMETIC = ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor"]
 REFLECTED = {f"__r{name}__" for name in ARITHMETIC}
-for _name in [f"__{n}__" for n in (*ARITHMETIC, "lt", "le", "gt", "ge", "eq", "ne")] + sorted(REFLECTED):
+COMPARISONS, UNARY = ("lt", "le", "gt", "ge", "eq", "ne"), ("neg", "abs", "invert")
+OPERATORS = {getattr(operator, f"__{name}__") for name in (*ARITHMETIC, *COMPARISONS, *UNARY)} | {np.where}
+for _name in [f"__{n}__" for n in (*ARITHMETIC, *COMPARISONS)] + sorted(REFLECTED):
     setattr(ndarray, _name, _operator(_name))
 for _name in ARITHMETIC[:7]:
     setattr(ndarray, f"__i{_name}__", _in_place(f"__i{_name}__"))
-for _name in ("neg", "abs", "invert"):
+for _name in UNARY:
     setattr(ndarray, f"__{_name}__", partialmethod(lambda self, f: _call(f, self), getattr(operator, _name)))
 for _name in (
     *("sum", "mean", "var", "std", "max", "min", "prod", "argmax", "argmin", "any", "all", "cumsum", "dot", "clip"),

@@ -71,6 +71,15 @@ def test_operators_compute_what_numpys_do(there):
     assert (~(x > 2)).tolist() == [False, True, True]
 
 
+def test_elementwise_results_lie_in_row_major_order_as_cupys_do(fake_cupy):
+    x = fake_cupy.asarray(np.zeros((2, 3, 4, 5), np.float32)).transpose(0, 3, 1, 2)
+    assert not x.flags.c_contiguous
+    for y in (x + x, 2 - x, -x, x > 0, fake_cupy.exp(x), fake_cupy.maximum(x, 0), fake_cupy.where(x > 0, x, 1)):
+        assert y.flags.c_contiguous
+    x += 1
+    assert not fake_cupy.exp(x, out=x).flags.c_contiguous
+
+
 def test_the_copy_by_name_is_a_copy(there):
     back = there.get()
     back[0] = 9
