@@ -238,8 +238,8 @@ def folder():
 
 
 @cache
-def _header():
-    return (HERE / "emu.h").read_text()
+def _headers():
+    return "".join(path.read_text() for path in sorted(HERE.glob("emu*.h")))
 
 
 @cache
@@ -252,8 +252,8 @@ def runtime():
 
 @cache
 def compiled(text, flags=FLAGS, mode=ctypes.DEFAULT_MODE):
-    """The shared library of a C++ text, built once for the same text, header and flags."""
-    key = hashlib.sha256("\0".join([text, _header(), *flags]).encode()).hexdigest()[:24]
+    """The shared library of a C++ text, built once for the same text, headers and flags."""
+    key = hashlib.sha256("\0".join([text, _headers(), *flags]).encode()).hexdigest()[:24]
     library = folder() / f"{key}.so"
     if not library.exists():
         with tempfile.TemporaryDirectory(dir=folder()) as place:
