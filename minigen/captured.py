@@ -1,5 +1,7 @@
 """The steps of a Training as CUDA graphs: captured once, verified, then replayed."""
 
+import sys
+
 import numpy as np
 
 from .autograd import state
@@ -42,10 +44,20 @@ class CapturedSteps:
                 if self.insist:
                     raise
                 self.note = f"No CUDA graph is used, and each step starts its kernels one by one: {error}."
-                self.graphs.clear()
+                self.close()
                 return training.compute(due, batch)
         training.prepare(due)
         return self.graphs[key].replay(batch)
+
+    def close(self):
+        """Give back the graphs and their memory."""
+        self.graphs.clear()
+        if self.pool is not None:
+            self.pool.free_all_blocks()
+
+    def __del__(self):
+        if not sys.is_finalizing():
+            self.close()
 
     def _capture(self, training, due, batch):
         self.pool = self.pool or new_pool()

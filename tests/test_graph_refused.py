@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from backend import fake_cupy_graph as fake_graph
-from training_cases import images
+from training_cases import images, make
 
 from minigen import Observer, Training, fit, tensor
-from minigen.backend import Generator, use
+from minigen.backend import Generator, namespace, use
 from minigen.backend.capturing import NotCapturable
 from minigen.backend.gpu.graph import Graph, new_pool
 from minigen.models import SingleObjective
@@ -176,6 +176,34 @@ def test_after_an_error_in_a_capture_everything_goes_on(error):
     assert found == steps(expected, 1)
     assert len(training.captured.graphs) == 0 or not training.graph_note
     assert np.isfinite(steps(training, 3)).all()
+
+
+def test_a_capture_that_fails_leaves_the_graphs_alone_that_there_are():
+    """Of the players of a WGAN-GP: the critic's steps are replayed when the capture of both is interrupted."""
+
+    def training(graph):
+        model = make("wgan_gp dense", critic_steps=2)
+        return Training(model, DATA, batch_size=10, graph=graph)
+
+    def run(training):
+        return [{n: float(v) for n, v in training.step().items()} for _ in range(3)]
+
+    ordinary, replayed = training(False), training(True)
+    assert run(ordinary) == run(replayed)  # the critic's are captured in step 3; both players' would be in step 4
+    before, loss = replayed.loader.state(), replayed.objectives[1].loss
+
+    def interrupted(*batch):
+        loss(*batch)
+        raise KeyboardInterrupt
+
+    replayed.objectives[1].loss = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        replayed.step()
+    replayed.objectives[1].loss = loss
+    replayed.loader.restore(before)
+    held = [namespace(p.data).ones_like(p.data) for p in replayed.model.parameters()]  # whatever memory is free
+    assert run(ordinary) + run(ordinary) == run(replayed) + run(replayed)
+    assert all(float(h.min()) == 1 for h in held)
 
 
 # ------------------------------------------------------------------------------------------------ what can be captured

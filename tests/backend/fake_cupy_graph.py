@@ -31,8 +31,11 @@ INVALIDATED = "cudaErrorStreamCaptureInvalidated: operation failed due to a prev
 _memory_of = {}  # id of the array at the root of all views of an allocation -> its bytes
 
 
+_driver = {}  # size -> memory that no pool holds
+
+
 class MemoryPool:
-    """Freed memory is kept by size and by stream, and handed out again."""
+    """Freed memory is kept by size and by stream, and handed out again; what is given back goes to any pool."""
 
     def __init__(self, allocator=None):
         self.free, self.used, self.held = {}, 0, 0
@@ -41,6 +44,9 @@ class MemoryPool:
         """The memory of an allocation: an array of bytes."""
         size = max(ALIGNMENT, -(-size // ALIGNMENT) * ALIGNMENT)
         blocks = self.free.setdefault((current.stream.ptr, size), [])
+        if not blocks and _driver.get(size):
+            blocks.append(_driver[size].pop())
+            self.held += size
         if not blocks:
             room = np.full(size + ALIGNMENT, 0xFF, np.uint8)
             start = -room.ctypes.data % ALIGNMENT
@@ -61,6 +67,8 @@ class MemoryPool:
     def free_all_blocks(self, stream=None):
         _needs_no_capture()
         self.held -= self.free_bytes()
+        for (_, size), blocks in self.free.items():
+            _driver.setdefault(size, []).extend(blocks)
         self.free.clear()
 
 
@@ -316,6 +324,8 @@ def synchronize():
 def install(cupy):
     """Give the module `cupy` its streams, graphs and pools, all as new."""
     streams.clear()
+    _driver.clear()
+    Graph.launches = 0
     current.reset()
     cupy.get_default_memory_pool = lambda: current.pool
     cupy.get_default_pinned_memory_pool = lambda: current.pinned

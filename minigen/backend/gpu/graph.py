@@ -7,7 +7,6 @@ is, and what changes from launch to launch has to lie in memory, not in an argum
 
 import contextlib
 import gc
-import sys
 import traceback
 from pathlib import Path
 
@@ -20,14 +19,15 @@ class Graph:
     """`work()`, captured: it is recorded, not done.  result: what it returned, arrays that each replay fills anew.
 
     pool: the memory for what `work` allocates, and nobody else's: the pool does not know that a launch will write
-    again to what was freed during the capture. Graphs that never run at the same time may share one.
+    again to what was freed during the capture. Graphs that never run at the same time may share one; as long as one of
+    them is used, the pool must not give back what it holds.
     Raises NotCapturable, with the reason, for work that no graph can hold.
     """
 
     def __init__(self, work, pool):
         import cupy
 
-        self.graph, self.result, self.pool = None, None, pool
+        self.graph, self.result = None, None
         stream = cupy.cuda.Stream(non_blocking=True)  # the default stream cannot be captured
         with stream, cupy.cuda.using_allocator(pool.malloc), capturing(), _undisturbed(cupy):
             stream.begin_capture()
@@ -48,11 +48,6 @@ class Graph:
         """Do the work, after everything on the current stream; its `result`."""
         self.graph.launch()
         return self.result
-
-    def __del__(self):
-        if not sys.is_finalizing():
-            self.graph = self.result = None  # before the memory that they use
-            self.pool.free_all_blocks()
 
 
 def new_pool():
