@@ -5,16 +5,17 @@ holds for the whole process, for products from then on, forward and backward, wh
 
                     bits of    error of a product    ‖error‖ / ‖A·B‖ of normal matrices, K products in a sum,
                     fraction   at most               against float64       K = 64    K = 512   K = 4608
-    float32         21         7.2e-7                                      1.2e-7    2.6e-7    7.4e-7
+    float32         21         7.2e-7                                      1.1e-7    1.5e-7    3.3e-7
     tf32, float16   10         9.8e-4                                      2.9e-4    2.9e-4    3.0e-4
     bfloat16         7         7.8e-3                                      2.3e-3    2.3e-3    2.3e-3
 
 float32: each factor is a sum of two TF32 numbers, and three of their four products are taken: as exact as NumPy's
-product (1.4e-7, 2.9e-7, 3.8e-7), at a third of the speed of tf32. An infinite factor gives NaN.
+product (1.5e-7, 2.9e-7, 3.7e-7), at about a third of the speed of tf32. An infinite factor gives NaN.
 float16: nothing beyond 65504, and fewer bits below 6.1e-5, none below 3e-8: gradients want their loss scaled.
 
-The figures are those of the kernels run on the CPU, which rounds each sum to nearest. Tensor cores cut off what does
-not fit (Fasi et al. 2021, Numerical behavior of NVIDIA tensor cores), so long sums are somewhat worse there.
+The figures are those of the kernels emulated on the CPU, with sums cut off as tensor cores do it (Fasi et al. 2021,
+Numerical behavior of NVIDIA tensor cores). That makes long sums drift towards zero, by 1.4e-5 for K = 4608, which is
+little beside the rounding of factors; float32 goes round it, see gpu/tile.cuh.
 
 float64 arrays are never rounded. NumPy's products have no such precision; there the factors are rounded before the
 product, so that training on the CPU shows what a precision does to it (and is slower for that).

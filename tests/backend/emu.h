@@ -255,6 +255,13 @@ inline unsigned bits_bf16(float x) {
     return x != x ? 0x7fff : (u + 0x7fff + (u >> 16 & 1)) >> 16;            // to nearest, ties to even
 }
 
+// Tensor cores cut off what does not fit into a sum: Fasi et al. 2021, Numerical behavior of NVIDIA tensor cores.
+inline float toward_zero(double x) {
+    float y = x;
+    bool above = y > 0 ? y > x : y < x;
+    return above ? __uint_as_float(__float_as_uint(y) - 1) : y;
+}
+
 struct Fragments { unsigned a[4], b[2]; };
 
 // The element (row, k) of A and (k, column) of B lie, PACKED to a register, where the PTX manual says.
@@ -267,14 +274,14 @@ template <int PACKED, class Part> void mma(const char* what, float* d, const uns
     const Mail* box = &delivered[current / WARP * WARP];
     for (int i = 0; i < 4; i++) {
         int row = lane() / 4 + 8 * (i / 2), column = 2 * (lane() % 4) + i % 2;
-        float sum = 0;
+        double sum = d[i];
         for (int k = 0; k < 8 * PACKED; k++) {
             int t = k / PACKED % 4, half = k / (4 * PACKED);
             const Fragments& x = *(const Fragments*)&box[row % 8 * 4 + t];
             const Fragments& y = *(const Fragments*)&box[column * 4 + t];
-            sum += part(x.a[row / 8 + 2 * half], k % PACKED) * part(y.b[half], k % PACKED);
+            sum += (double)part(x.a[row / 8 + 2 * half], k % PACKED) * part(y.b[half], k % PACKED);
         }
-        d[i] += sum;
+        d[i] = toward_zero(sum);
     }
 }
 struct Row { unsigned short element[8]; };

@@ -48,8 +48,9 @@ def test_a_product_takes_matrices_in_any_layout(device, left, right, bias):
         a, b = random(seed, (m, k)), random(seed + 10, (k, n))
         args = (matrix(device, a, left), matrix(device, b, right))
         v = random(seed + 20, (n,)) if bias else None
+        strided = on(device, np.repeat(v, 2))[::2] if bias else None
         with launches(igemm=1):
-            found = conv.matmul(*args, on(device, v))
+            found = conv.matmul(*args, strided)
         close(found, "matmul", a, b, v)
 
 
@@ -184,6 +185,17 @@ def test_a_precision_is_that_of_its_oracle_up_to_the_rounding_of_sums(device, na
     a, b = rounded(a, name).astype(np.float64), rounded(b, name).astype(np.float64)
     assert (abs(found - a @ b.T) <= EXACT * (abs(a) @ abs(b.T))).all()
     assert np.linalg.norm(found - exact) > 1e-4 * np.linalg.norm(exact)
+
+
+def test_long_sums_in_float32_do_not_drift_although_tensor_cores_cut_them_off(device, monkeypatch):
+    monkeypatch.setattr(conv, "PARTS", (1,))
+    a, b = np.abs(random(0, (8, 4608))).astype(np.float32), np.abs(random(1, (8, 4608))).astype(np.float32)
+    exact = a.astype(np.float64) @ b.T
+    error = lambda found: np.linalg.norm(found - exact) / np.linalg.norm(exact)
+    assert error(conv.matmul(device.asarray(a), device.asarray(b).T).get()) < 4e-7  # added up there: 4e-5
+    with rounding("tf32"):
+        cut = conv.matmul(device.asarray(a), device.asarray(b).T).get()
+    assert (cut < rounded(a, "tf32").astype(np.float64) @ rounded(b, "tf32").T).all()
 
 
 def test_what_is_not_a_number_stays_visible(device):

@@ -73,45 +73,58 @@ template <int ROWS> struct Operand {
     }
 };
 
-typedef float Sums[TILES_M][TILES_N][4];
-
-// sums += A B over 16 k. Consecutive products go to different sums: each waits for the one before it in its own sum.
-__device__ inline void multiply(Sums& sums, const unsigned (&A)[2 * TILES_M][WORDS],
-                                const unsigned (&B)[TILES_N][WORDS]) {
+// sums (16 rows x WN) += A B over 16 k; A as its rows g and g + 8.
+__device__ inline void multiply(float (&sums)[TILES_N][4], const unsigned (&top)[WORDS],
+                                const unsigned (&bottom)[WORDS], const unsigned (&B)[TILES_N][WORDS]) {
 #pragma unroll
-    for (int p = 0; p < WORDS; p += 2)
+    for (int p = 0; p < WORDS; p += 2) {
+        unsigned a[4] = {top[p], bottom[p], top[p + 1], bottom[p + 1]};
 #pragma unroll
-        for (int i = 0; i < TILES_M; i++) {
-            unsigned a[4] = {A[2 * i][p], A[2 * i + 1][p], A[2 * i][p + 1], A[2 * i + 1][p + 1]};
-#pragma unroll
-            for (int j = 0; j < TILES_N; j++) {
-                unsigned b[2] = {B[j][p], B[j][p + 1]};
+        for (int j = 0; j < TILES_N; j++) {
+            unsigned b[2] = {B[j][p], B[j][p + 1]};
 #if OPERAND == BF16
-                mma_bf16(sums[i][j], a, b);
+            mma_bf16(sums[j], a, b);
 #elif OPERAND == F16
-                mma_f16(sums[i][j], a, b);
+            mma_f16(sums[j], a, b);
 #else
-                mma_tf32(sums[i][j], a, b);
+            mma_tf32(sums[j], a, b);
 #endif
-            }
         }
+    }
 }
 
+constexpr int AT_ONCE = OPERAND == X3 && BM > 64 ? 1 : 2;               // times 16 k; more would not fit in registers
+
+typedef float Sums[TILES_M][TILES_N][4];
+
+// Tensor cores cut off what does not fit into a sum, so a long one drifts towards zero: by 4e-5 for 4608 products. That
+// is nothing beside the rounding of factors, but much in float32. There they add 16 products from zero, and the rest is
+// done by ordinary additions, which round.      Ootomo & Yokota 2022, Recovering single precision accuracy
 __device__ inline void multiply_slab(Sums& sums, const float* a, const float* b) {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, group = lane / 4, t = lane % 4;
     const int row = warp / WARPS_N * WM + group, column = warp % WARPS_N * WN + group;
-#pragma unroll
+#pragma unroll AT_ONCE
     for (int k = 0; k < BK; k += 16) {
-        Operand<2 * TILES_M> A;
         Operand<TILES_N> B;
 #pragma unroll
-        for (int i = 0; i < 2 * TILES_M; i++) A.set(i, four<A_ALONG_K, BM>(a, row + 8 * i, k + 4 * t));
-#pragma unroll
         for (int j = 0; j < TILES_N; j++) B.set(j, four<B_ALONG_K, BN>(b, column + 8 * j, k + 4 * t));
+#pragma unroll
+        for (int i = 0; i < TILES_M; i++) {
+            Operand<2> A;
+            A.set(0, four<A_ALONG_K, BM>(a, row + 16 * i, k + 4 * t));
+            A.set(1, four<A_ALONG_K, BM>(a, row + 16 * i + 8, k + 4 * t));
 #if OPERAND == X3
-        multiply(sums, A.rest, B.main);                                  // the small ones first
-        multiply(sums, A.main, B.rest);
+            float sixteen[TILES_N][4] = {};
+            multiply(sixteen, A.rest[0], A.rest[1], B.main);             // the small ones first
+            multiply(sixteen, A.main[0], A.main[1], B.rest);
+            multiply(sixteen, A.main[0], A.main[1], B.main);
+#pragma unroll
+            for (int j = 0; j < TILES_N; j++)
+#pragma unroll
+                for (int e = 0; e < 4; e++) sums[i][j][e] += sixteen[j][e];
+#else
+            multiply(sums[i], A.main[0], A.main[1], B.main);
 #endif
-        multiply(sums, A.main, B.main);
+        }
     }
 }
