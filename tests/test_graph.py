@@ -5,7 +5,9 @@ import json
 
 import numpy as np
 import pytest
+from backend import emulator
 from backend import fake_cupy_graph as fake_graph
+from backend.fake_cupy import installed
 from training_cases import MODEL_CASES, images, make
 
 from minigen import Observer, Training, fit, optim
@@ -230,3 +232,27 @@ def test_without_graph_none_is_captured():
 def test_on_the_cpu_the_option_means_nothing(graph):
     use("numpy")
     assert steps(training_of(graph=graph), 3) == steps(training_of(graph=None), 3)
+
+
+# ------------------------------------------------------------------------------------------------ with our own products
+
+
+@pytest.mark.skipif(not emulator.AVAILABLE, reason=emulator.WHY_NOT)
+@pytest.mark.parametrize(
+    "case",
+    ["vae dense", pytest.param("gan conv", marks=pytest.mark.slow), pytest.param("ae conv", marks=pytest.mark.slow)],
+)
+def test_with_kernels_of_our_own_for_products_a_whole_step_is_captured(case, monkeypatch):
+    """As on a GPU with tensor cores, by the emulated CUDA source; here cuBLAS is refused."""
+    monkeypatch.setattr(fake_graph, "blas_in_capture", False)
+    small = {"hidden": 8} if "dense" in case else {}
+    found = []
+    for graph in (False, True):
+        with installed(capability="90"):
+            use("cupy")
+            training = Training(make(case, **small), DATA, batch_size=4, graph=graph)
+            found.append((steps(training, 4), training.state()))
+    (losses, (arrays, numbers)), (replayed, (others, other_numbers)) = found
+    assert losses == replayed
+    assert numbers == other_numbers
+    assert all(a.tobytes() == others[n].tobytes() for n, a in arrays.items())
