@@ -5,20 +5,18 @@ import math
 import operator
 import time
 import weakref
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 
 from .autograd import Tensor, grad
-from .backend import Generator, default, namespace, to_numpy
+from .backend import Generator, default
+from .backend.precision import precision
 from .captured import CapturedSteps
 from .data import Loader
 from .interrupt import stop_on_interrupt
-from .optim import EMA, clip_grad_norm
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message says why and what to try."""
+from .logged import check_finite, means, on_host
+from .optim import EMA, LossScale, clip_grad_norm
 
 
 class Training:
@@ -29,6 +27,7 @@ class Training:
     decay_steps: an attribute; where it is set, the learning rate falls linearly to 0 at that step.
     graph: whether steps on the GPU are captured as CUDA graphs and replayed, with the same results, see `captured`.
         None: where it can be done, and `graph_note` says why not. True: or else NotCapturable is raised.
+    Losses are scaled (optim.LossScale) where the precision is float16 when the Training is made.
     """
 
     decay_steps = None
@@ -64,6 +63,7 @@ class Training:
         decay = model.average if average is None else average
         flats = [optimizer.flat for optimizer in self.optimizers]
         self.average = EMA(model.averaged_parameters(), decay, flats) if decay else None
+        self.scales = [LossScale() if precision() == "float16" else None for _ in self.objectives]
         self.use_graph(graph)
         model.train()
 
@@ -105,16 +105,29 @@ class Training:
         drawn = self.model.draw(x)
         losses = {}
         for i in due:
-            objective, optimizer = self.objectives[i], self.optimizers[i]
+            objective = self.objectives[i]
             terms = objective.loss(*batch, *drawn)
-            gradients = grad(functools.reduce(operator.add, terms.values()), objective.parameters)
-            if self.clip:
-                gradients, losses[f"{objective.name}/gradient norm"] = clip_grad_norm(gradients, self.clip)
-            optimizer.apply(gradients) if prepared else optimizer.step(gradients)
-            losses |= {f"{objective.name}/{name}": term.data for name, term in terms.items()}
+            terms = {name: term.data for name, term in terms.items()} | self._update(i, add_up(terms), prepared)
+            losses |= {f"{objective.name}/{name}": value for name, value in terms.items()}
         if self.average:
             self.average.apply() if prepared else self.average.update()
         return losses
+
+    def _update(self, i, loss, prepared):
+        """Optimiser number i takes its step down `loss`; {name: 0-d array} of what else is worth a place in the log."""
+        parameters, optimizer, scale, also = self.objectives[i].parameters, self.optimizers[i], self.scales[i], {}
+        update = optimizer.apply if prepared else optimizer.step
+        if scale:
+            also["loss scale"] = scale.values[0].copy()
+            with scale.overflows_expected():
+                gradients = scale.unscaled(grad(loss, parameters, scale.cotangent(loss)))
+        else:
+            gradients = grad(loss, parameters)
+        if self.clip:
+            gradients, also["gradient norm"] = clip_grad_norm(gradients, self.clip)
+        with scale.guarding(optimizer) if scale else nullcontext():
+            update(gradients)
+        return also
 
     @property
     def graph_note(self):
@@ -128,6 +141,7 @@ class Training:
             arrays |= {f"optimizer/{objective.name}/{n}": getattr(optimizer, n) for n in optimizer.state_names}
         if self.average:
             arrays |= {f"average/{i}": a for i, a in enumerate(self.average.averages)}
+        arrays |= {f"scale/{o.name}": s.values for o, s in zip(self.objectives, self.scales) if s}
         generators = {f"generator/{n}": g.device.array for n, g in self.model.named_generators()}
         return arrays | {n: a for n, a in generators.items() if a is not None}
 
@@ -153,6 +167,7 @@ class Training:
             arrays |= {f"optimizer/{objective.name}/{k}": np.asarray(v) for k, v in optimizer.state_dict().items()}
         if self.average:
             arrays |= {f"average/{k}": np.asarray(v) for k, v in self.average.state_dict().items()}
+        arrays |= {f"scale/{o.name}": s.state() for o, s in zip(self.objectives, self.scales) if s}
         generators = {name: g.state() for name, g in self.model.named_generators()}
         return arrays, {"steps": self.steps, "loader": self.loader.state(), "generators": generators}
 
@@ -164,10 +179,18 @@ class Training:
             optimizer.load_state_dict(part(f"optimizer/{objective.name}/"))
         if self.average:
             self.average.load_state_dict(part("average/"))
+        for objective, scale in zip(self.objectives, self.scales):
+            if scale:
+                scale.restore(arrays[f"scale/{objective.name}"])
         for name, generator in self.model.named_generators():
             generator.restore(numbers["generators"][name])
         self.loader.restore(numbers["loader"])
         self.steps = numbers["steps"]
+
+
+def add_up(terms):
+    """The sum of the named terms of a loss."""
+    return functools.reduce(operator.add, terms.values())
 
 
 class Observer:
@@ -239,42 +262,3 @@ def total_steps(training, steps=None, epochs=None):
     if steps is not None:
         return steps
     return math.ceil((training.model.epochs if epochs is None else epochs) * len(training.loader))
-
-
-def on_host(recent):
-    """[(step, {name: loss})] with the losses on the host: from the GPU in one copy, the only one in many steps."""
-    losses = [value for _, terms in recent for value in terms.values()]
-    if losses and namespace(losses[0]) is not np:
-        losses = to_numpy(namespace(losses[0]).stack(losses))
-    losses = iter(losses)
-    return [(step, dict(zip(terms, losses))) for step, terms in recent]
-
-
-def means(rows):
-    """{name: mean over those rows that have it} of a list of {name: number}."""
-    sums, counts = {}, {}
-    for row in rows:
-        for name, value in row.items():
-            sums[name] = sums.get(name, 0) + value
-            counts[name] = counts.get(name, 0) + 1
-    return {name: float(to_numpy(sums[name])) / counts[name] for name in sums}
-
-
-def check_finite(row, recent):
-    """Raise TrainingError where a mean loss is NaN or infinite. recent: (step, losses) of the steps it is the mean of.
-
-    The steps are looked at only then: to look at each of them would make the host wait for the GPU.
-    """
-    if all(np.isfinite(value) for value in row.values()):
-        return
-    for step, losses in [*recent, (row["step"], row)]:  # the row itself: finite losses may have an infinite sum
-        for name, value in losses.items():
-            if not np.isfinite(value := float(to_numpy(value))):
-                objective = next(iter(losses)).partition("/")[0]  # the one that is updated first
-                reason = "Try a smaller learning rate"
-                if step == 1 and name.startswith(f"{objective}/"):
-                    reason = "No update came before it, so the learning rate is not the reason: look at the data"
-                raise TrainingError(
-                    f"step {step}: the loss {name!r} is {value}. {reason}; --debug (minigen.debug()) stops at the op "
-                    f"that made the first such number."
-                )

@@ -8,7 +8,8 @@ from .backend import BackendError, Generator
 from .backend.capturing import NotCapturable
 from .choose import choose
 from .data import DataError, load
-from .loop import Training, TrainingError, fit, total_steps
+from .logged import TrainingError
+from .loop import Training, fit, total_steps
 from .metrics import evaluate
 from .models import find_model
 from .options import parse

@@ -11,7 +11,8 @@ from training_cases import MODEL_CASES, images, make
 
 from minigen import Observer, Training, fit
 from minigen.data import horizontal_flip
-from minigen.loop import TrainingError, stop_on_interrupt, total_steps
+from minigen.logged import TrainingError
+from minigen.loop import stop_on_interrupt, total_steps
 from minigen.models import SingleObjective
 from minigen.nn import Dense
 from minigen.ops import log

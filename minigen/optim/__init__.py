@@ -3,3 +3,4 @@
 from . import schedules
 from .averages import EMA, clip_grad_norm, global_norm
 from .optimizers import SGD, Adam, AdamW, Momentum, Optimizer, RMSprop
+from .scaling import LossScale
