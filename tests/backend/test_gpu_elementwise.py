@@ -194,5 +194,6 @@ def test_a_training_step_is_made_of_few_launches(device):
     assert dict(LAUNCHES - before) == {"minigen_bce_logits": 1, "row_sum": 1, "minigen_bce_logits_grad": 1}
 
 
+@needs_emulator
 def test_kernels_of_the_device_are_those_of_the_gpu(device):
     assert kernels(device.zeros(2)) is GPU

@@ -104,7 +104,8 @@ gaussian_kl_grad = chain(portable_chains.gaussian_kl_grad, "T g, T logvar", "y =
 _pick = (
     "raw T x, I classes, int32 C, int32 inner",
     "T y",
-    "y = 0 <= classes && classes < C ? x[(i / inner * C + classes) * inner + i % inner] : T(__int_as_float(0x7FC00000))",
+    "bool there = 0 <= classes && classes < C;"
+    "y = there ? x[(i / inner * C + classes) * inner + i % inner] : T(__int_as_float(0x7FC00000))",  # NaN
 )
 _place = (
     "raw T g, raw I classes, int32 C, int32 inner",

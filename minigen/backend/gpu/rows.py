@@ -12,6 +12,7 @@ from .. import portable_chains
 from .compile import ceil_div, kernel
 
 TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+WARP = 32  # threads of the smallest block; CuPy shares shorter rows out among more of them
 ONE_BLOCK = 1 << 15  # so many numbers one block adds in less time than another launch takes
 CHUNK, BLOCKS = 1 << 12, 512  # more are first added in chunks of at least that, by at most so many blocks
 
@@ -70,18 +71,15 @@ def average(x, axis, keepdims):
 
 def _sum(twin, x, axis, keepdims, factor):
     """Sums over what lies together in memory; CuPy serves the rest. All of a large array is summed in two steps."""
-    axes = (
-        range(x.ndim) if axis is None else [a % x.ndim for a in (axis if isinstance(axis, tuple | list) else (axis,))]
-    )
-    rows = x.transpose(_last(x, axes))
-    if not _served(axes, x) or not rows.flags.c_contiguous:
+    axes = _axes(x, range(x.ndim) if axis is None else axis)
+    rows, n = x.transpose(_last(x, axes)), math.prod(x.shape[a] for a in axes)
+    if not _served(axes, x) or not rows.flags.c_contiguous or (n < WARP and n < x.size):
         return twin(x, axis, keepdims)
-    n = math.prod(x.shape[a] for a in axes)
     if n < x.size or n <= ONE_BLOCK:
         y = _row_sum(rows, n, factor(n))
     else:
         y = _row_sum(_row_sum(rows, max(CHUNK, 4 * ceil_div(n, 4 * BLOCKS)), 1), BLOCKS, factor(n))
-    return y.reshape([1 if a in axes else m for a, m in enumerate(x.shape) if keepdims or a not in axes])
+    return y.reshape(tuple(1 if a in axes else m for a, m in enumerate(x.shape) if keepdims or a not in axes))
 
 
 def _row_sum(x, n, factor):
@@ -100,9 +98,14 @@ def _served(axis, x, *others):
     return axis is not None and x.dtype in TYPES and x.size > 0 and all(a.dtype == x.dtype for a in others)
 
 
+def _axes(x, axis):
+    """`axis`, an int or several, negative ones counted from the end, as a list of ints."""
+    return [a % x.ndim for a in ((axis,) if isinstance(axis, int) else axis)]
+
+
 def _last(x, axes):
     """The order of axes in which `axes` come last, those of them first that have the longest steps in memory."""
-    return [a for a in range(x.ndim) if a not in axes] + sorted(axes, key=lambda a: -x.strides[a])
+    return (*(a for a in range(x.ndim) if a not in axes), *sorted(axes, key=lambda a: -x.strides[a]))
 
 
 def _width(arrays, n):
@@ -113,7 +116,7 @@ def _width(arrays, n):
 
 def _threads(n, width):
     """Of a block: a power of 2, each with about four loads."""
-    return min(1024, max(32, 1 << (ceil_div(n, 4 * width) - 1).bit_length()))
+    return min(1024, max(WARP, 1 << (ceil_div(n, 4 * width) - 1).bit_length()))
 
 
 def _launch(name, arrays, axis, *options):
@@ -121,7 +124,7 @@ def _launch(name, arrays, axis, *options):
     import cupy
 
     x = arrays[-1]
-    axes = [a % x.ndim for a in (axis if isinstance(axis, tuple | list) else (axis,))]
+    axes = _axes(x, axis)
     order = _last(x, axes)
     arrays = [cupy.ascontiguousarray(a.transpose(order)) for a in arrays]
     n = math.prod(x.shape[a] for a in axes)
@@ -129,4 +132,4 @@ def _launch(name, arrays, axis, *options):
     y = cupy.empty_like(arrays[0])
     run = kernel("rows.cu", name, REAL=TYPES[x.dtype], WIDTH=width)
     run((x.size // n,), (_threads(n, width),), (*arrays, y, np.int32(n), *[x.dtype.type(o) for o in options]))
-    return y.transpose(np.argsort(order).tolist())
+    return y.transpose(tuple(np.argsort(order).tolist()))
