@@ -66,7 +66,7 @@ class CapturedSteps:
         try:
             graph = StepGraph(training, due, batch, self.pool)
             for (name, t), array in zip(tensors, before):
-                if t.data is not array:
+                if not _same_place(t.data, array):
                     raise NotCapturable(f"{name!r} is replaced by a new array in each step; change it in place instead")
         finally:
             for (_, t), array in zip(tensors, before):
@@ -74,6 +74,11 @@ class CapturedSteps:
         _verify(training, due, batch, graph)
         free_unused()  # what the ordinary steps needed
         return graph
+
+
+def _same_place(a, b):
+    """Whether two arrays are one (in-place operators of CuPy may return another object for the same memory)."""
+    return a is b or (a.data.ptr, a.shape, a.strides) == (b.data.ptr, b.shape, b.strides)
 
 
 class StepGraph:

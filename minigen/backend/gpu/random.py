@@ -60,7 +60,8 @@ class Philox:
             self.array = self._start_on_device()
         out = cupy.empty(shape, dtype)
         _kernel(expression, dtype, arguments)(self.array, *values, out)
-        self.array[1:] += np.uint64(-(-math.prod(out.shape) // 4))
+        counter = self.array[1:]
+        counter += np.uint64(-(-math.prod(out.shape) // 4))
         return out
 
     def _start_on_device(self):
