@@ -16,7 +16,7 @@ from backend.fake_cupy import installed
 
 from minigen import optim
 from minigen.autograd import tensor
-from minigen.backend import Generator, set_precision, use
+from minigen.backend import Generator, kernels, set_precision, use
 from minigen.backend.gpu import compile, conv, elementwise, norm, pool, rows
 from minigen.backend.precision import PRECISIONS
 
@@ -130,11 +130,11 @@ class Nothing:
 @contextlib.contextmanager
 def recording():
     """A stand-in of CuPy on a recent GPU that compiles and launches nothing. Yields (cupy, recorder)."""
-    recorder, real = Recorder(), fake_kernels.module
+    recorder, real, gpu = Recorder(), fake_kernels.module, kernels.GPU
     caches = compile.kernel, compile._module, conv._launch, conv.processors
     with installed(capability="90") as cupy:
         cupy.RawModule, cupy.ElementwiseKernel = recorder.raw_module, fake_kernels.ElementwiseKernel
-        fake_kernels.module = recorder.module
+        fake_kernels.module, kernels.GPU = recorder.module, gpu  # also where the stand-in has no emulator
         for cached in caches:
             cached.cache_clear()
         try:

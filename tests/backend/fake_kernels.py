@@ -10,7 +10,7 @@ from collections import Counter
 import numpy as np
 from backend import fake_cupy_graph as fake_graph
 from backend.emulator import EmulatorError, module
-from backend.fake_cupy import ndarray
+from backend.fake_cupy_array import ndarray
 from backend.fake_cupy_graph import launch, unowned
 
 STATIC_LIMIT, SHARED_LIMIT = 48 << 10, 227 << 10

@@ -7,7 +7,8 @@ import types
 import pytest
 from backend import fake_cupy_graph as fake_graph
 from backend import fake_kernels
-from backend.fake_cupy import module, ndarray, ufunc
+from backend.fake_cupy import module
+from backend.fake_cupy_array import ndarray, ufunc
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("cupy") is None, reason="CuPy is not installed")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from backend import fake_cupy as reference
+from backend import philox as reference
 
 from minigen.backend import Generator, to_numpy, use
 from minigen.backend.gpu import random as gpu_random
