@@ -1,5 +1,5 @@
 // CUDA C++ as a C++ compiler takes it: the types, variables and functions that a kernel finds on the GPU, and those of
-// ptx.cuh. No header of the library is included, since every kernel's compilation reads it; emu.cpp is the machine underneath.
+// ptx.cuh. It includes no header of a library, which every kernel would have to read. The machine is emu.cpp.
 #pragma once
 #define __global__
 #define __device__

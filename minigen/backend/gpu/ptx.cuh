@@ -44,7 +44,7 @@ __device__ inline unsigned to_f16x2(float low, float high) {                // b
     return r;
 }
 
-// D += A B by one warp on the tensor cores; D is 16 x 8 in float32. With group = lane / 4 and t = lane % 4, a thread has
+// D += A B by one warp on the tensor cores; D is 16 x 8, float32. With group = lane / 4 and t = lane % 4, a thread has
 //   d[i]: row group + 8 (i / 2), column 2 t + i % 2
 // TF32: A is 16 x 8, a[i]: row group + 8 (i % 2), column t + 4 (i / 2); B is 8 x 8, b[i]: row t + 4 i, column group.
 // The lower 13 bits of each operand are ignored: truncated, unless to_tf32 rounded before.
