@@ -18,7 +18,7 @@ class CapturedSteps:
 
     The first step of a set is an ordinary one: it compiles kernels and makes what is made once. The second is captured
     and compared: two replays have to end, to the bit, where two ordinary steps from the same state end. From then on
-    the steps are replays.
+    the steps are replays. (For the comparison there has to be memory for an ordinary step beside the graph's.)
     What Python does in a loss, besides calling ops, happens some times more at the second step, and no more after it.
 
     note: None, or why no graph is used: one sentence.  insist: raise NotCapturable instead.
@@ -40,10 +40,11 @@ class CapturedSteps:
         if key not in self.graphs:
             try:
                 self.graphs[key] = self._capture(training, due, batch)
-            except NotCapturable as error:
+            except (NotCapturable, MemoryError) as error:
                 if self.insist:
                     raise
-                self.note = f"No CUDA graph is used, and each step starts its kernels one by one: {error}."
+                reason = error if isinstance(error, NotCapturable) else "there is not enough memory for both at once"
+                self.note = f"No CUDA graph is used, and each step starts its kernels one by one: {reason}."
                 self.close()
                 return training.compute(due, batch)
         training.prepare(due)
@@ -60,7 +61,9 @@ class CapturedSteps:
             self.close()
 
     def _capture(self, training, due, batch):
+        """A StepGraph that was compared. Whatever happens, the training is in the state it was in."""
         self.pool = self.pool or new_pool()
+        free_unused()  # what the first step needed: the graph needs as much of its own
         tensors = [*training.model.named_parameters(), *training.model.named_buffers()]
         before = [t.data for _, t in tensors]
         try:
@@ -71,7 +74,11 @@ class CapturedSteps:
         finally:
             for (_, t), array in zip(tensors, before):
                 t.data = array
-        _verify(training, due, batch, graph)
+        start = Snapshot(training)
+        try:
+            _verify(training, due, batch, graph, start)
+        finally:
+            start.restore()
         free_unused()  # what the ordinary steps needed
         return graph
 
@@ -130,9 +137,8 @@ class Snapshot:
         return None
 
 
-def _verify(training, due, batch, graph):
-    """Raise NotCapturable unless two replays end where two ordinary steps end; then the state is that from before."""
-    start = Snapshot(training)
+def _verify(training, due, batch, graph, start):
+    """Raise NotCapturable unless two replays from `start` end where two ordinary steps end."""
 
     def after_two(step):
         for _ in range(2):

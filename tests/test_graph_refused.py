@@ -178,6 +178,19 @@ def test_after_an_error_in_a_capture_everything_goes_on(error):
     assert np.isfinite(steps(training, 3)).all()
 
 
+@pytest.mark.parametrize("factor", [1.0, 1.2, 1.4, 1.6, 1.8, 5.0])
+def test_where_memory_is_short_steps_stay_ordinary(factor, monkeypatch):
+    """factor: of the memory that ordinary steps need; the graph needs as much again, and what is compared some more."""
+    expected, found = training_of(lambda m, y, loss: loss, graph=False), training_of(lambda m, y, loss: loss)
+    expected = steps(expected, 5)
+    losses = steps(found, 1)
+    needed = fake_graph.memory_size - fake_graph.memory_left()
+    monkeypatch.setattr(fake_graph, "memory_size", int(factor * needed))
+    assert losses + steps(found, 4) == expected
+    if factor in (1, 5):
+        assert (found.graph_note is None) == (factor == 5)
+
+
 def test_a_capture_that_fails_leaves_the_graphs_alone_that_there_are():
     """Of the players of a WGAN-GP: the critic's steps are replayed when the capture of both is interrupted."""
 

@@ -9,6 +9,7 @@ copies from the host read a buffer that is gone when the graph runs.
 
 import contextlib
 import math
+import types
 import weakref
 from collections import Counter
 
@@ -34,16 +35,36 @@ _memory_of = {}  # id of the array at the root of all views of an allocation -> 
 _driver = {}  # size -> memory that no pool holds
 
 
+memory_size = 1 << 60  # bytes of the GPU, for all pools together
+_pools = weakref.WeakSet()
+
+
+class OutOfMemoryError(MemoryError):
+    pass
+
+
+def memory_left():
+    return memory_size - sum(pool.held for pool in _pools)
+
+
 class MemoryPool:
     """Freed memory is kept by size and by stream, and handed out again; what is given back goes to any pool."""
 
     def __init__(self, allocator=None):
         self.free, self.used, self.held = {}, 0, 0
+        _pools.add(self)
 
     def malloc(self, size):
         """The memory of an allocation: an array of bytes."""
         size = max(ALIGNMENT, -(-size // ALIGNMENT) * ALIGNMENT)
         blocks = self.free.setdefault((current.stream.ptr, size), [])
+        if not blocks and size > memory_left():
+            self.free_all_blocks()  # what it keeps is of other sizes
+            if size > memory_left():
+                raise OutOfMemoryError(
+                    f"Out of memory allocating {size:,} bytes (allocated so far: {self.used:,} bytes)"
+                )
+            blocks = self.free.setdefault((current.stream.ptr, size), [])
         if not blocks and _driver.get(size):
             blocks.append(_driver[size].pop())
             self.held += size
@@ -324,10 +345,13 @@ def synchronize():
 def install(cupy):
     """Give the module `cupy` its streams, graphs and pools, all as new."""
     streams.clear()
+    _pools.clear()
     _driver.clear()
     Graph.launches = 0
     current.reset()
     cupy.get_default_memory_pool = lambda: current.pool
+    cupy.cuda.runtime.memGetInfo = lambda: (memory_left(), memory_size)
+    cupy.cuda.memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
     cupy.get_default_pinned_memory_pool = lambda: current.pinned
     names = {"Stream": Stream, "Event": Event, "MemoryPool": MemoryPool, "using_allocator": using_allocator}
     names |= {"get_current_stream": lambda: current.stream, "Graph": Graph, "PinnedMemoryPool": PinnedMemoryPool}

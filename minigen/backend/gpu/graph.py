@@ -36,7 +36,7 @@ class Graph:
             except BaseException as error:
                 with contextlib.suppress(Exception):  # an error may have ended the capture already
                     stream.end_capture()
-                if not isinstance(error, Exception):
+                if isinstance(error, MemoryError) or not isinstance(error, Exception):
                     raise
                 raise NotCapturable(reason_of(error)) from error
             try:
