@@ -138,6 +138,13 @@ def test_extreme_values_come_out_as_from_the_portable_kernel(device, name):
 
 
 @needs_emulator
+def test_at_zero_the_slope_is_that_of_the_negative_side(device):
+    g, out = device.ones(4, np.float32), device.asarray(np.array([0.0, -0.0, 1e-30, np.nan], np.float32))
+    assert GPU.leaky_relu_grad(g, out, 0).tolist() == [0, 0, 1, 0]
+    assert GPU.leaky_relu_grad(g, out, 0.5).tolist() == [0.5, 0.5, 1, 0.5]
+
+
+@needs_emulator
 @pytest.mark.parametrize("slope", [-0.1, 1.5])
 def test_a_slope_outside_0_1_is_refused(device, slope):
     with pytest.raises(ValueError, match=rf"leaky_relu: expected a slope in \[0, 1\]; got {slope}"):

@@ -1,4 +1,4 @@
-"""norm.cu and rows.cu on the CPU, against the portable kernels in float64."""
+"""norm.cu and rows.cu on the CPU, against the portable kernels in at least float64."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def batch_norm_agrees(device, case, dtype):
     """Forward and gradients, each from the same inputs as the oracle: x as rounded, and the statistics returned."""
     x, g, weight, bias, each = case
     X, G, W, B = moved(device, dtype, x, g, weight, bias)
-    exact = [None if a is None else a.get().astype(np.float64) for a in (X, G, W, B)]
+    exact = [None if a is None else a.get().astype(np.longdouble) for a in (X, G, W, B)]
     u = np.finfo(dtype).eps
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(norm, "ROWS", each)
@@ -72,7 +72,8 @@ def batch_norm_agrees(device, case, dtype):
     # y and x̄ know x − μ to half a unit in the last place of x and μ, over the smallest deviation
     moves = 4 * u * large / np.sqrt(var_.min() + EPS) + 30 * u
     near(y, y_, moves, np.abs(y_).max() + (0 if weight is None else np.abs(weight).max()))
-    slow = portable.batch_norm_grad(g, x, weight, mean.get().astype(np.float64), var.get().astype(np.float64), EPS)
+    statistics = (a.get().astype(np.longdouble) for a in (mean, var))
+    slow = portable.batch_norm_grad(g, x, weight, *statistics, EPS)
     count = x.size // x.shape[1]
     largest = np.abs(g).max() / np.sqrt(var_.min() + EPS) * (1 if weight is None else np.abs(weight).max())
     near(gradients[0], slow[0], 60 * u, largest * 3)
