@@ -1,4 +1,4 @@
-"""Streams, graphs and memory pools for the stand-in of CuPy, as strict as CUDA is, or stricter.
+"""Memory pools, copies and graphs for the stand-in of CuPy, as strict as CUDA is, or stricter.
 
 While a stream captures, nothing runs: each piece of work is kept with the memory it reads and writes, and a launch of
 the graph runs the pieces again on the same memory. New arrays are filled with NaN (integers with −1) until something
@@ -14,18 +14,23 @@ import weakref
 from collections import Counter
 
 import numpy as np
+from backend.fake_cupy_streams import (
+    CUDARuntimeError,  # noqa: F401 (for those who import from here)
+    Event,
+    Graph,
+    Stream,
+    capturing,
+    current,
+    launch,
+    needs_no_capture,
+    streams,
+    synchronize,  # noqa: F401
+)
 
 ALIGNMENT = 512  # of CuPy's pools
 blas_in_capture = False  # let matrix products pass, though cuBLAS would refuse
 transfers = Counter()  # "to host", "to device": how often since it was cleared
 
-
-class CUDARuntimeError(RuntimeError):
-    pass
-
-
-UNSUPPORTED = "cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing"
-INVALIDATED = "cudaErrorStreamCaptureInvalidated: operation failed due to a previous error during capture"
 
 # ------------------------------------------------------------------------------------------------ memory
 
@@ -86,7 +91,7 @@ class MemoryPool:
         return self.held - self.used
 
     def free_all_blocks(self, stream=None):
-        _needs_no_capture()
+        needs_no_capture()
         self.held -= self.free_bytes()
         for (_, size), blocks in self.free.items():
             _driver.setdefault(size, []).extend(blocks)
@@ -150,45 +155,14 @@ def unowned(array):
 # ------------------------------------------------------------------------------------------------ work
 
 
-class Current:
-    """What CuPy keeps for a thread: the stream and the allocator in use."""
-
-    def reset(self):
-        Stream.null = Stream(null=True)
-        self.stream, self.pool, self.pinned = Stream.null, MemoryPool(), PinnedMemoryPool()
-        self.allocator, self.pinned_allocator, self.host_saw = self.pool.malloc, self.pinned.malloc, {}
-        transfers.clear()
-
-
 class PinnedMemoryPool:
     def malloc(self, size):
         return size
 
 
-current = Current()
-
-
-def capturing():
-    return current.stream.nodes is not None
-
-
-def launch(work):
-    """Do `work()` on the current stream, or keep it for the graph that the stream is capturing.
-
-    work must hold arrays as `unowned` gives them.
-    """
-    current.stream.issue()
-    if capturing():
-        current.stream.nodes.append(work)
-    else:
-        work()
-
-
 def to_host(what):
     """A copy to the host, which waits for the stream."""
-    if capturing():
-        current.stream.invalid = True
-        raise CUDARuntimeError(UNSUPPORTED)
+    needs_no_capture()
     transfers["to host"] += 1
     current.stream.issue()
     current.stream.synchronize()
@@ -220,107 +194,7 @@ def refuse_blas():
         raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
 
 
-def _needs_no_capture():
-    if capturing():
-        current.stream.invalid = True
-        raise CUDARuntimeError(UNSUPPORTED)
-
-
 # ------------------------------------------------------------------------------------------------ cupy.cuda
-
-
-class Stream:
-    """Work on different streams must be ordered by events: what is not raises here (there it is a race)."""
-
-    count = 0
-
-    def __init__(self, null=False, non_blocking=False, ptds=False):
-        Stream.count += 1
-        self.ptr, self.is_non_blocking = 0 if null else Stream.count, non_blocking
-        self.nodes, self.invalid, self.issued, self.saw, self.outer = None, False, 0, {}, []
-
-    def __enter__(self):
-        self.outer.append(current.stream)
-        current.stream = self
-        return self
-
-    def __exit__(self, *error):
-        current.stream = self.outer.pop()
-
-    def issue(self):
-        """Count a piece of work; all other streams' must have been waited for."""
-        if self.nodes is not None:
-            return
-        for other in list(streams):
-            if other is not self and other.issued > max(self.saw.get(other.ptr, 0), current.host_saw.get(other.ptr, 0)):
-                raise RuntimeError(f"race: stream {self.ptr} does not wait for the work on stream {other.ptr}")
-        self.issued += 1
-        streams.add(self)
-
-    def record(self, event=None):
-        event = Event() if event is None else event
-        event.saw = self.saw | {self.ptr: self.issued}
-        return event
-
-    def wait_event(self, event):
-        for ptr, count in event.saw.items():
-            self.saw[ptr] = max(count, self.saw.get(ptr, 0))
-
-    def synchronize(self):
-        _needs_no_capture()
-        current.host_saw = current.host_saw | self.saw | {self.ptr: self.issued}
-
-    def is_capturing(self):
-        return self.nodes is not None
-
-    def begin_capture(self, mode=None):
-        if self.ptr == 0:
-            raise RuntimeError("cannot capture on the default (legacy) stream")
-        self.nodes, self.invalid = [], False
-
-    def end_capture(self):
-        if self.nodes is None:
-            raise CUDARuntimeError("cudaErrorIllegalState: the operation cannot be performed in the present state")
-        nodes, self.nodes = self.nodes, None
-        if self.invalid:
-            raise CUDARuntimeError(INVALIDATED)
-        return Graph(nodes)
-
-
-streams = weakref.WeakSet()
-
-
-class Event:
-    def __init__(self, block=False, disable_timing=False, interprocess=False):
-        self.saw = {}
-
-    def record(self, stream=None):
-        (stream or current.stream).record(self)
-
-    def synchronize(self):
-        _needs_no_capture()
-        current.host_saw = current.host_saw | self.saw
-
-
-class Graph:
-    """Work on fixed memory."""
-
-    launches = 0
-
-    def __init__(self, nodes):
-        self._nodes = nodes
-
-    def launch(self, stream=None):
-        with stream or current.stream:
-            launch(self._run)
-
-    def upload(self, stream=None):
-        pass
-
-    def _run(self):
-        Graph.launches += 1
-        for work in self._nodes:
-            work()
 
 
 @contextlib.contextmanager
@@ -336,19 +210,15 @@ def set_pinned_memory_allocator(allocator):
     current.pinned_allocator = allocator
 
 
-def synchronize():
-    """The host waits for all streams."""
-    _needs_no_capture()
-    current.host_saw = {s.ptr: s.issued for s in streams}
-
-
 def install(cupy):
     """Give the module `cupy` its streams, graphs and pools, all as new."""
     streams.clear()
     _pools.clear()
     _driver.clear()
-    Graph.launches = 0
-    current.reset()
+    transfers.clear()
+    Graph.launches, Stream.null = 0, Stream(null=True)
+    current.stream, current.pool, current.pinned = Stream.null, MemoryPool(), PinnedMemoryPool()
+    current.allocator, current.pinned_allocator, current.host_saw = current.pool.malloc, current.pinned.malloc, {}
     cupy.get_default_memory_pool = lambda: current.pool
     cupy.cuda.runtime.memGetInfo = lambda: (memory_left(), memory_size)
     cupy.cuda.memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
