@@ -218,6 +218,24 @@ def gemm(lib):
     took = lib.seconds(lambda: [row @ w for row in rows])
     yield "256 samples through a dense layer, one by one", flop / took / 1e9, "GFLOP/s"
     yield "256 samples through a dense layer, at once", flop / lib.seconds(lambda: x @ w) / 1e9, "GFLOP/s"
+    if lib.gpu:
+        yield from tensor_cores(lib)
+
+
+def tensor_cores(lib):
+    """minigen's own product, by what its factors are rounded to; "float32" is three products of TF32 numbers."""
+    import minigen as mg
+    from minigen.backend.precision import PRECISIONS
+
+    n = 16 if lib.quick else 4096
+    a, b = lib.random(n, n), lib.random(n, n)
+    before = mg.backend.set_precision("float32")
+    try:
+        for name in PRECISIONS:
+            mg.backend.set_precision(name)
+            yield f"minigen, factors in {name}, n = {n}", 2 * n**3 / lib.seconds(mg.matmul, a, b) / 1e9, "GFLOP/s"
+    finally:
+        mg.backend.set_precision(before)
 
 
 def threads(lib):
