@@ -190,6 +190,7 @@ def test_all_of_an_array_is_added_in_one_launch_or_two(device, n):
     found, kernels = launched(rows.total, x, None, False)
     assert float(found) == x.get().astype(np.int64).sum()
     assert kernels == {"row_sum": 1 if n <= 32768 else 2}
+    near(rows.average(x, None, False), x.get().astype(np.float64).mean(), 1e-6, 9)
 
 
 def test_channels_last_images_are_added_up_where_they_lie(device):
