@@ -104,7 +104,8 @@ def _index(index):
     parts = index if isinstance(index, tuple) else (index,)
     if any(isinstance(p, np.ndarray) for p in parts):
         raise IndexError("an index that lies on the host: move it by name first")
-    return tuple(_host(p) for p in parts)
+    parts = tuple(_host(p) for p in parts)
+    return parts if any(p is Ellipsis for p in parts) else (*parts, ...)  # one element too is a view, of shape ()
 
 
 class _Index:

@@ -57,6 +57,14 @@ def test_nothing_runs_while_a_stream_captures_and_everything_at_each_launch(cupy
         np.testing.assert_allclose(out.get(), np.concatenate([z, np.sqrt(expected)]))
 
 
+def test_elements_are_views(cupy):
+    x = cupy.zeros((2, 3))
+    one, (first, *_) = x[1, 2], x[0]
+    x.fill(5)
+    first += 1
+    assert (float(one), float(x[0, 0])) == (5, 6)
+
+
 def test_numbers_of_the_host_are_baked_into_a_graph(cupy):
     x, factor = cupy.ones(2), 2.0
     graph, out = captured(cupy, lambda: x * factor, cupy.cuda.MemoryPool())
