@@ -1,5 +1,6 @@
 """The steps of a Training as CUDA graphs: captured once, verified, then replayed."""
 
+import gc
 import sys
 
 import numpy as np
@@ -37,18 +38,24 @@ class CapturedSteps:
         if key not in self.seen:
             self.seen.add(key)
             return training.compute(due, batch)
-        if key not in self.graphs:
-            try:
-                self.graphs[key] = self._capture(training, due, batch)
-            except (NotCapturable, MemoryError) as error:
-                if self.insist:
-                    raise
-                reason = error if isinstance(error, NotCapturable) else "there is not enough memory for both at once"
-                self.note = f"No CUDA graph is used, and each step starts its kernels one by one: {reason}."
-                self.close()
-                return training.compute(due, batch)
+        if key not in self.graphs and not self._succeeds(key, training, due, batch):
+            return training.compute(due, batch)
         training.prepare(due)
         return self.graphs[key].replay(batch)
+
+    def _succeeds(self, key, training, due, batch):
+        """Whether there is a graph now; if not, `note` says why, and everything is given back that it took."""
+        try:
+            self.graphs[key] = self._capture(training, due, batch)
+            return True
+        except (NotCapturable, MemoryError) as error:
+            if self.insist:
+                raise
+            reason = error if isinstance(error, NotCapturable) else "there is not enough memory for both at once"
+            self.note = f"No CUDA graph is used, and each step starts its kernels one by one: {reason}."
+        gc.collect()  # the error is gone, but it and the frames that it held, with all they computed, refer in circles
+        self.close()
+        return False
 
     def close(self):
         """Give back the graphs and their memory."""

@@ -15,7 +15,8 @@ from .backend.precision import precision
 from .captured import CapturedSteps
 from .data import Loader
 from .interrupt import stop_on_interrupt
-from .logged import check_finite, means, on_host
+from .logged import TrainingError, check_finite, means, on_host
+from .memory import explained
 from .optim import EMA, LossScale, clip_grad_norm
 
 
@@ -79,11 +80,17 @@ class Training:
         return lambda t: lr * max(0, 1 - t * every / me.decay_steps) if me.decay_steps else lr
 
     def step(self):
-        """One batch: every objective that is due is updated once. Returns {"objective/term": 0-d array}."""
-        x, y = next(self.loader)
-        batch = (x, y) if self.model.labels else (x,)
-        due = [i for i, o in enumerate(self.objectives) if self.steps % o.every == o.every - 1]
-        losses = self.captured.step(self, due, batch) if self.captured else self.compute(due, batch)
+        """One batch: every objective that is due is updated once. Returns {"objective/term": 0-d array}.
+
+        Raises TrainingError where the memory does not hold it, with the batch size that would fit.
+        """
+        try:
+            x, y = next(self.loader)
+            batch = (x, y) if self.model.labels else (x,)
+            due = [i for i, o in enumerate(self.objectives) if self.steps % o.every == o.every - 1]
+            losses = self.captured.step(self, due, batch) if self.captured else self.compute(due, batch)
+        except MemoryError as error:
+            raise TrainingError(f"step {self.steps + 1}: {explained(self, error)}") from None
         self.steps += 1
         return losses
 

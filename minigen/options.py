@@ -5,6 +5,7 @@ import inspect
 import math
 import sys
 
+from .backend.precision import PRECISIONS
 from .models import MODELS, find_model
 
 USAGE = """\
@@ -99,6 +100,8 @@ def parser(model=None):
         choices=("auto", "numpy", "cupy"),
         help="where arrays live (auto, the default: where a short trial is faster; --resume: as before)",
     )
+    text = "what the factors of products are rounded to: float32 (default, exact), tf32, bfloat16, float16"
+    add("--precision", default="float32", choices=PRECISIONS, help=text)
     length = p.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=POSITIVE, help=f"passes over the data{default('epochs')}")
     length.add_argument("--steps", type=whole(1), help="batches in all, instead of --epochs")

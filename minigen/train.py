@@ -16,7 +16,10 @@ from .options import parse
 from .progress import Notes, Progress
 from .run import RunError, RunFolder, load_checkpoint, load_config, save_json
 
-COMMON = ("data", "size", "channels", "epochs", "steps", "batch_size", "lr", "decay", "average", "clip", "flip", "seed")
+COMMON = (
+    *("data", "size", "channels", "epochs", "steps", "batch_size", "lr", "decay", "average", "clip", "flip", "seed"),
+    "precision",
+)
 CONFIG = ("model", "options", "backend", *COMMON)  # what a run folder must hold
 
 
@@ -39,9 +42,10 @@ def model_of(config, dataset):
 
 
 def training_of(config, dataset):
-    """A new Training, as configured, on the default device."""
+    """A new Training, as configured, on the default device; its precision is that of the process from here on."""
     from .data import horizontal_flip
 
+    backend.set_precision(config["precision"])
     return Training(
         model_of(config, dataset),
         dataset,

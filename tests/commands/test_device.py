@@ -8,6 +8,9 @@ from backend.fake_cupy import installed
 from command_cases import arguments, complaint
 
 from minigen import backend, choose, sample, train
+from minigen.models import VAE
+
+LOSS = VAE.loss
 
 FASTER = {"cupy": 0.001, "numpy": 0.004}  # seconds a step
 
@@ -57,3 +60,26 @@ def test_without_its_gpu_a_run_does_not_go_on_silently_elsewhere_but_draws(tmp_p
     assert code == 1 and "python -m minigen.doctor" in said and "--backend numpy" in said
     sample.main([str(tmp_path / "run"), "-n", "4"])
     assert (tmp_path / "run" / "sample.png").exists()
+
+
+def test_a_precision_is_kept_with_the_run(tmp_path, capsys):
+    try:
+        train.main(arguments("vae", tmp_path / "run", "--steps", "3", "--backend", "numpy", "--precision", "float16"))
+        rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+        assert "loss/loss scale" in rows[0]
+        backend.set_precision("float32")
+        train.main(["--resume", str(tmp_path / "run"), "--steps", "5", "--quiet"])
+        assert backend.set_precision("float32") == "float16"
+    finally:
+        backend.set_precision("float32")
+
+
+def test_a_step_that_the_memory_does_not_hold_is_one_sentence(fake_cupy, tmp_path, monkeypatch, capsys):
+    def full(x):
+        raise fake_cupy.cuda.memory.OutOfMemoryError("Out of memory allocating 1,024 bytes")
+
+    monkeypatch.setattr(VAE, "loss", lambda self, x: full(x) if len(x) > 6 else LOSS(self, x))
+    argv = arguments("vae", tmp_path / "run", "--steps", "3", "--backend", "cupy", "--no-graph")
+    code, said = complaint(train, argv, capsys)
+    assert code == 1
+    assert "step 1: the GPU's memory does not hold" in said
