@@ -26,7 +26,8 @@ def device(fake_cupy):
 
 def after_steps(kernels, convert, numbers_of, call):
     """[p, *state] after some steps. call(kernels, p, g, state, numbers), numbers_of(t): floats."""
-    p, state = convert(random(0, (N,), np.float64)), [convert(np.zeros(N)) for _ in range(2)]
+    p = convert(random(0, (N,), np.float64))
+    state = [convert(np.abs(random(9 + i, (N,), np.float64))) for i in range(2)]  # as a state that was loaded
     for t in range(1, STEPS + 1):
         numbers = numbers_of(t)
         numbers = numbers if kernels is portable else convert(np.array(numbers))
