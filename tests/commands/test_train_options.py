@@ -132,3 +132,17 @@ def test_a_full_disk_while_training_gives_one_sentence(capsys, tmp_path, monkeyp
     assert "checkpoint.npz: could not be written (No space left on device)." in said
     assert "checkpoint.npz" not in files_in(tmp_path / "new")
     assert not [name for name in files_in(tmp_path / "new") if Path(name).name.startswith(".")]
+
+
+@pytest.mark.parametrize(("option", "expected"), [([], None), (["--graph"], True), (["--no-graph"], False)], ids=str)
+def test_graphs_can_be_switched_off_or_insisted_on_in_a_new_run_and_a_resumed_one(
+    option, expected, tmp_path, monkeypatch
+):
+    chosen = []
+    monkeypatch.setattr(
+        train.Training, "use_graph", lambda self, graph: setattr(self, "captured", chosen.append(graph))
+    )
+    train.main([*arguments("ae", tmp_path / "new", "--steps", "1"), *option])
+    assert chosen[-1] is expected
+    train.main(["--resume", str(tmp_path / "new"), "--steps", "2", *option])
+    assert chosen[-1] is expected
