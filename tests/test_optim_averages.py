@@ -7,7 +7,7 @@ import pytest
 
 from minigen.autograd import Tensor
 from minigen.nn import Parameter
-from minigen.optim import EMA, clip_grad_norm, global_norm, schedules
+from minigen.optim import EMA, SGD, clip_grad_norm, global_norm, schedules
 
 SHAPES = [(3, 4), (2, 3, 2, 2), ()]
 
@@ -103,3 +103,22 @@ def test_an_average_restored_into_another_goes_on_to_the_bit():
 )
 def test_a_schedule_has_the_values_of_its_formula(schedule, values):
     assert {t: schedule(t) for t in values} == pytest.approx(values)
+
+
+@pytest.mark.parametrize("chosen", [[0, 1, 2], [1, 2], [0, 2], [2, 1, 0], []], ids=str)
+def test_an_average_over_flat_storage_is_the_average_of_each_parameter(chosen):
+    """Neighbours in the optimiser's vector are averaged as one; others, and those of no optimiser, one by one."""
+    params, loose = parameters(), parameters(seed=3)[:1]
+    optimizer = SGD(params, 0.1)
+    taken = [*[params[i] for i in chosen], *loose]
+    flat, each = EMA(taken, 0.9, [optimizer.flat]), EMA(taken, 0.9)
+    assert len(flat.runs) == {"[0, 1, 2]": 1, "[1, 2]": 1, "[0, 2]": 2, "[2, 1, 0]": 3, "[]": 0}[str(chosen)]
+    for t in range(3):
+        optimizer.step(gradients(t))
+        flat.update()
+        each.update()
+    for p, a, b in zip(taken, flat.averages, each.averages, strict=True):
+        assert a.shape == p.shape
+        assert np.array_equal(a, b)
+    with flat.applied():
+        assert all(np.array_equal(p.data, b) for p, b in zip(taken, each.averages))

@@ -11,7 +11,7 @@ from minigen.backend import use
 from minigen.backend.gpu import optim as gpu
 from minigen.backend.optim_kernels import adam_numbers, sgd_numbers
 from minigen.nn import Parameter
-from minigen.optim import SGD, Adam
+from minigen.optim import EMA, SGD, Adam
 
 pytestmark = pytest.mark.skipif(not emulator.AVAILABLE, reason=emulator.WHY_NOT)
 N, STEPS = 300, 4  # more than a block of threads
@@ -129,3 +129,10 @@ def test_an_optimiser_updates_small_parameters_in_one_launch(device):
     optimizer = Adam(params)
     optimizer.step([p.data * 0.5 for p in params])
     assert {n: fake_kernels.LAUNCHES[n] for n in ("store", "gather", "adam")} == {"store": 1, "gather": 1, "adam": 1}
+
+
+def test_an_average_over_an_optimisers_parameters_is_one_launch(device):
+    params = [Parameter(device.asarray(random(i, (4, 3), np.float32))) for i in range(5)]
+    optimizer = Adam(params)
+    EMA(params, 0.9, [optimizer.flat]).update()
+    assert fake_kernels.LAUNCHES["ema"] == 1
