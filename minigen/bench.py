@@ -5,6 +5,7 @@ Examples:
   python -m minigen.bench --workloads dcgan --batch 64     one row
   python -m minigen.bench --against steps.py               and another contender: see benchmarks/contender.py
   python -m minigen.bench --overhead                       what an op costs beyond its arithmetic
+  python -m minigen.bench --backend cupy                   on a GPU: checked, timed, taken apart; see benchmarks/gpu.py
 
 Times are medians over interleaved rounds of a step: forward, backward and Adam. A GAN step updates D and G once each.
 """
@@ -16,7 +17,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from .benchmarks import overhead
+from .benchmarks import gpu, overhead
 from .benchmarks.rounds import ContenderError, ratio, run_rounds
 from .run import RunError, save_json
 
@@ -40,7 +41,7 @@ def parser():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = p.add_argument
-    add("--workloads", nargs="+", choices=TITLES, default=list(TITLES), help="which nets (default: all)")
+    add("--workloads", nargs="+", choices=[*TITLES, *gpu.ONLY], help="which nets (default: all of the backend)")
     add("--batch", nargs="+", type=int, default=[64, 128], help="batch sizes (default: 64 128)")
     add("--rounds", type=int, default=9, help="turns of each contender (default: 9)")
     add("--steps", type=int, help="steps in a turn (default: as many as take about 0.3 s)")
@@ -53,6 +54,12 @@ def parser():
     )
     add("--json", metavar="FILE", help="write the rows there")
     add("--overhead", action="store_true", help="measure single ops on 8×8 arrays instead")
+    on_gpu = p.add_argument_group("on a GPU (batch sizes, rounds and PyTorch's layouts are fixed there)")
+    add = on_gpu.add_argument
+    add("--backend", choices=("numpy", "cupy"), default="numpy", help="cupy: on the GPU (default: numpy)")
+    add("--precision", nargs="+", choices=gpu.PRECISIONS, default=gpu.PRECISIONS, help="of products (default: all)")
+    add("--minutes", type=float, default=9.0, help="it ends within so many (default: 9)")
+    add("--rehearse", action="store_true", help="tiny nets, on the CPU, with the stand-in for CuPy of the tests")
     return p
 
 
@@ -168,11 +175,20 @@ def busy(rows):
 
 def main(argv=None):
     args = parser().parse_args(argv)
+    of_backend = gpu.WORKLOADS if args.backend == "cupy" else list(TITLES)
+    args.workloads = args.workloads or of_backend
+    elsewhere = [w for w in args.workloads if w not in of_backend]
+    if elsewhere:
+        sys.exit(f"python -m minigen.bench: {', '.join(elsewhere)}: not measured with --backend {args.backend}.")
     if args.rounds < 1 or min(args.batch) < 2 or (args.steps is not None and args.steps < 1):
         sys.exit("python -m minigen.bench: expected --rounds and --steps of at least 1, --batch of at least 2.")
     for file in args.against:
         if not Path(file).is_file():
             sys.exit(f"python -m minigen.bench: --against {file}: there is no such file.")
+    if args.backend == "cupy":
+        args.no_torch |= not with_torch(args)
+        gpu.measure(args)
+        return
     rows = overhead.report() if args.overhead else compare(args)
     if args.json:
         try:

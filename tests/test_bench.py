@@ -88,14 +88,20 @@ def test_overhead_is_part_of_the_whole_time(monkeypatch):
 
 
 class Given:
-    """A generator that draws the noise it was given."""
+    """A generator that draws the numbers it was given."""
 
-    def __init__(self, noise):
-        self.noise = noise
+    def __init__(self, **numbers):
+        self.numbers = numbers
+
+    def drawn(self, name, shape):
+        assert shape == self.numbers[name].shape
+        return self.numbers[name]
 
     def normal(self, shape):
-        assert shape == self.noise.shape
-        return self.noise
+        return self.drawn("normal", shape)
+
+    def uniform(self, shape):
+        return self.drawn("uniform", shape)
 
 
 @pytest.fixture
@@ -114,7 +120,7 @@ def test_the_net_has_as_many_parameters_as_pytorchs(name, torch_workloads):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_with_pytorchs_weights_two_steps_have_pytorchs_losses(name, torch_workloads):
-    """The losses of the second step also depend on the gradients and on Adam."""
+    """The losses of the second step also depend on the gradients and on Adam. WGAN-GP: six, of which one updates G."""
     import torch
 
     torch.manual_seed(0)
@@ -125,15 +131,29 @@ def test_with_pytorchs_weights_two_steps_have_pytorchs_losses(name, torch_worklo
         if type(dropout).__name__ == "Dropout":
             dropout.p = 0.0
     x, _ = next(own.loader)
-    noise = np.random.default_rng(0).standard_normal((BATCH, torch_workloads.NOISE[name]), np.float32)
-    model.rng = Given(noise)
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((BATCH, torch_workloads.NOISE[name]), np.float32)
+    between = rng.random((BATCH, 1, 1, 1), np.float32)
+    model.rng = Given(normal=noise, uniform=between)
+    given = {"normal": lambda shape: torch.from_numpy(noise), "uniform": lambda shape: torch.from_numpy(between)}
     shaped = torch.from_numpy(x.copy()).reshape(BATCH, *torch_workloads.SHAPES[name])
-    step = torch_workloads.step_of(theirs, shaped, torch_workloads.NOISE[name])
-    for _ in range(2):
-        expected = step(torch.from_numpy(noise))
+    cycle = torch_workloads.cycle_of(theirs, shaped, torch_workloads.NOISE[name], **given)
+    for i in range(len(cycle) + 1):
+        expected = [loss.item() for loss in cycle[i % len(cycle)]()]
         terms = own.step()
         got = {}
         for term, value in terms.items():
             objective = term.split("/")[0]
             got[objective] = got.get(objective, 0) + float(value)
         assert list(got.values()) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["mlpvae", "vae64"])
+def test_a_loss_of_logits_is_that_of_pixels(name, torch_workloads):
+    import torch
+
+    model = torch_workloads.WORKLOADS[name](thin=8)
+    x, z = torch.rand(BATCH, *torch_workloads.SHAPES[name]), torch.randn(BATCH, torch_workloads.NOISE[name])
+    of_pixels = model(x, z).item()
+    model.logits = True
+    assert model(x, z).item() == pytest.approx(of_pixels, rel=1e-5)

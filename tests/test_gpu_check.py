@@ -1,0 +1,163 @@
+"""What the benchmark on a GPU checks and counts, on the stand-in for CuPy: right kernels pass, wrong ones are found."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+from backend import emulator, fake_cupy_timed
+
+from minigen.backend import kernels as sets
+from minigen.backend import use
+from minigen.benchmarks import gpu_check, gpu_minigen
+from minigen.benchmarks.gpu_cases import cases
+from minigen.benchmarks.gpu_floors import floors
+from minigen.benchmarks.gpu_taps import NAMES, Times, operations, relative_error, tapped
+
+emulated = pytest.mark.skipif(not emulator.AVAILABLE, reason=emulator.WHY_NOT)
+THIN = 32
+
+
+# ------------------------------------------------------------------------------------------------ is it right
+
+
+def test_every_kernel_has_a_case():
+    assert set(NAMES) == set(cases(0))
+
+
+@pytest.fixture
+def device():
+    """The stand-in, with clocks; products by the portable kernels, which is fast."""
+    with fake_cupy_timed.installed() as cupy:
+        use("cupy")
+        yield cupy
+
+
+SOME = ("leaky_relu", "batch_norm", "adam", "gather", "total", "max_pool2d")
+
+
+@emulated
+@pytest.mark.parametrize("name", SOME)
+def test_a_kernel_is_held_against_its_twin(name, device):
+    (found,) = [gpu_check.check_kernel(name, cases(0)[name])]
+    assert found["ok"], found
+
+
+def scaled(factor):
+    """A kernel whose results are off by that factor; one that changes its arguments changes them so."""
+
+    def wrong(f):
+        def call(*args):
+            out = f(*args)
+            if out is None:
+                args[0][...] = args[0] * factor
+                return out
+            return (out[0] * factor, *out[1:]) if isinstance(out, tuple) else out * factor
+
+        return call
+
+    return wrong
+
+
+@emulated
+@pytest.mark.parametrize("factor", [1.001, float("nan")], ids=["off", "nan"])
+@pytest.mark.parametrize("name", [*SOME, "conv2d_w"])
+def test_a_wrong_kernel_is_found(name, factor, device, monkeypatch):
+    monkeypatch.setattr(sets.GPU, name, scaled(factor)(getattr(sets.GPU, name)))
+    found = gpu_check.check_kernel(name, cases(0)[name])
+    assert not found["ok"]
+    json.dumps(found, allow_nan=False)
+
+
+@emulated
+def test_what_a_kernel_leaves_unwritten_is_nan(device):
+    with gpu_check.poisoned():
+        assert np.isnan(device.empty((3, 5), np.float32).get()).all()
+
+
+@emulated
+def test_a_wrong_kernel_is_found_in_a_step(device, monkeypatch):
+    monkeypatch.setattr(sets.GPU, "leaky_relu_grad", scaled(1.001)(sets.GPU.leaky_relu_grad))
+    found = {f["what"]: f["ok"] for f in gpu_check.check_workload("mlpvae", ["float32"], 2, 2, THIN)[:-1]}
+    assert not found.pop("mlpvae: leaky_relu_grad, 2 calls, float32")
+    assert not found.pop("mlpvae: gradients of loss") or found.pop("mlpvae: losses of 3 steps or more")
+    assert all(found.values())
+
+
+@emulated
+def test_a_step_that_cannot_be_captured_fails_its_check_with_the_reason(device):
+    found = gpu_check.check_workload("mlpvae", ["float32"], 2, 2, THIN)
+    assert [f["ok"] for f in found[:-1]] == [True] * (len(found) - 1)
+    assert not found[-1]["ok"]  # cuBLAS, which stands in for igemm.cu here, is no part of a graph
+    assert "NotCapturable" in found[-1]["where"]
+
+
+@emulated
+def test_random_numbers_that_are_not_philox_are_found(device, monkeypatch):
+    assert gpu_check.check_random_numbers()["ok"]
+    monkeypatch.setitem(gpu_check.__dict__, "KNOWN", (1, 2, 3, 4))
+    assert not gpu_check.check_random_numbers()["ok"]
+
+
+def test_nan_and_another_shape_are_never_right():
+    x = np.ones(3)
+    assert relative_error(x * 1.5, x) == 0.5
+    assert not relative_error(np.array([1.0, np.nan, 1.0]), x) <= 1e9
+    assert relative_error(np.ones(4), x) == np.inf
+
+
+# ------------------------------------------------------------------------------------------------ what is counted
+
+
+def test_operations_of_a_dense_net_are_those_by_hand():
+    layers = 2 * 784 * 400 + 3 * (2 * 400 * 20 + 20 * 400) + 3 * 400 * 784  # the images need no gradient
+    assert floors("mlpvae", 128)["flops"] == pytest.approx(2 * 128 * layers)
+
+
+def test_operations_of_a_small_gan_are_those_by_hand():
+    """D sees real and fake images, then G's: forward, two gradients, but for images in D's own step."""
+    h = 128 // 8
+    d, g = 784 * h + h, 64 * h + h * 784
+    ds_step, gs_step = g + 2 * (3 * d - 784 * h), d + d + (2 * g - 64 * h)
+    assert floors("mlpgan", 64, thin=8)["flops"] == pytest.approx(2 * 64 * (ds_step + gs_step))
+
+
+def test_bytes_grow_with_the_batch_and_hold_adams():
+    at = [floors("mlpvae", n)["bytes"] for n in (2, 64, 126)]
+    parameters = 784 * 400 + 400 + 2 * (400 * 20 + 20) + 20 * 400 + 400 + 400 * 784 + 784
+    assert at[1] - at[0] == pytest.approx(at[2] - at[1])
+    assert at[0] > 28 * parameters
+
+
+@emulated
+def test_a_tap_counts_the_same_operations_as_the_floors(device):
+    for workload in ("mlpvae", "wgangp"):
+        contender = gpu_minigen.Contender(workload, "float32", "eager", 2, THIN)
+        times = Times(lambda: time.perf_counter(), lambda a, b: 1e3 * (b - a))
+        with tapped(times):
+            contender.cycle()
+        rows = times.rows()
+        expected = floors(workload, 2, THIN)["flops"] * contender.period
+        assert sum(row["flops"] for row in rows) == pytest.approx(expected)
+        assert [row["us"] for row in rows] == sorted((row["us"] for row in rows), reverse=True)
+        assert all(row["bytes"] > 0 for row in rows)
+    assert not hasattr(sets.GPU.matmul, "func")  # nobody looks any more
+
+
+def test_operations_of_a_convolution_and_its_gradients_are_the_same():
+    x, w, g = np.zeros((2, 3, 8, 8)), np.zeros((5, 3, 4, 4)), np.zeros((2, 5, 4, 4))
+    axes = (2, 2), (1, 1), (1, 1), 1
+    counts = {
+        operations("conv2d", (x, w, None, *axes)),
+        operations("conv2d_x", (g, w, (8, 8), *axes)),
+        operations("conv2d_w", (x, g, (4, 4), *axes)),
+    }
+    assert counts == {2 * g.size * 3 * 16}
+
+
+def test_kernels_of_a_trace_are_added_up():
+    kernel = lambda name, dur, cat="kernel": {"name": name, "cat": cat, "dur": dur, "ph": "X"}
+    events = [kernel("a", 3), kernel("b", 10), kernel("a", 5), kernel("c", 1, "cpu_op"), {"name": "a", "ph": "M"}]
+    b, a = gpu_minigen.launches_of(events, steps=2)
+    assert b == {"kernel": "b", "launches": 0.5, "us": 5.0}
+    assert a == {"kernel": "a", "launches": 1.0, "us": 4.0}
