@@ -9,7 +9,17 @@
 
 from . import data, metrics, models, nn, ops, optim
 from .autograd import Tensor, detach, grad, hvp, jacobian, jvp, no_grad, op, tensor
-from .backend import BackendError, Generator, asarray, get_threads, set_threads, synchronize, to_numpy, use
+from .backend import (
+    BackendError,
+    Generator,
+    asarray,
+    get_threads,
+    set_precision,
+    set_threads,
+    synchronize,
+    to_numpy,
+    use,
+)
 from .debug import debug
 from .gradcheck import gradcheck
 from .loop import Observer, Training, fit
