@@ -278,3 +278,18 @@ def test_an_optimiser_follows_its_schedule():
 
 def test_everything_is_importable_from_optim():
     assert {"SGD", "Momentum", "RMSprop", "Adam", "AdamW", "EMA", "clip_grad_norm", "schedules"} <= set(dir(optim))
+
+
+def test_parameters_whose_size_is_a_multiple_of_4_begin_at_one_and_all_are_updated_as_if_alone():
+    shapes = [(3,), (8, 2), (1,), (2, 4, 3, 3), (5, 3), (4,)]
+    together, alone = parameters(shapes=shapes), parameters(shapes=shapes)
+    optimizer, singles = Adam(together, 0.1), [Adam([p], 0.1) for p in alone]
+    for place, p in zip(optimizer.flat.places, together):
+        assert p.size % 4 or place.start % 4 == 0
+    for step, missing in enumerate((None, 3, 0)):
+        given = [None if i == missing else g for i, g in enumerate(gradients(step, shapes))]
+        optimizer.step(given)
+        for single, g in zip(singles, given):
+            single.step([g])
+    for p, q in zip(together, alone):
+        np.testing.assert_array_equal(p.data, q.data)

@@ -55,20 +55,21 @@ class Flat:
         xp, dtype = namespace(self.parameters[0].data), self.parameters[0].dtype
         self.values = xp.empty(sum(p.size for p in self.parameters), dtype)
         self.gathered = xp.empty_like(self.values)  # room for gradients; of small parameters only, it is written
-        self.views, self.places, self.segments, start = [], [], [], 0
-        for i, p in enumerate(self.parameters):
-            place = slice(start, start + p.size)
+        self.places, self.segments, start = [None] * len(self.parameters), [], 0
+        # Those of odd sizes last: the others then begin at multiples of 4, from which a GPU reads 4 numbers at once.
+        for i in sorted(range(len(self.parameters)), key=lambda i: self.parameters[i].size % 4 != 0):
+            p = self.parameters[i]
+            place = self.places[i] = slice(start, start + p.size)
             view = in_shape(self.values[place], p.shape)
             view[...] = p.data
             p.data = view
-            self.views.append(view)
-            self.places.append(place)
             if self.segments and p.size < SMALL and self._last_is_small():
                 before, members = self.segments[-1]
                 self.segments[-1] = slice(before.start, place.stop), [*members, i]
             else:
                 self.segments.append((place, [i]))
             start = place.stop
+        self.views = [p.data for p in self.parameters]
 
     def _last_is_small(self):
         return all(self.parameters[i].size < SMALL for i in self.segments[-1][1])
@@ -93,7 +94,7 @@ class Flat:
         return found
 
     def with_gradients(self, gradients):
-        """Yield (slice, gradient vector) for everything that has a gradient, in order."""
+        """Yield (slice, gradient vector) for everything that has a gradient."""
         for p, view in zip(self.parameters, self.views):
             if p.data is not view:
                 raise RuntimeError(
@@ -105,8 +106,7 @@ class Flat:
             if len(members) == 1 or any(g is None for g in given):
                 for i, g in zip(members, given):
                     if g is not None:
-                        begin = place.start + sum(self.parameters[j].size for j in members if j < i)
-                        yield slice(begin, begin + self.parameters[i].size), memory_order(g)
+                        yield self.places[i], memory_order(g)
             else:
                 room = self.gathered[place]  # kept from step to step: it stays in the cache
                 kernels(room).gather([memory_order(g) for g in given], room)
