@@ -205,6 +205,7 @@ def test_a_rehearsal_writes_everything_down(torch, tmp_path, capsys, monkeypatch
     options = ["--rehearse", "--precision", "tf32", "--minutes", "5", "--json", str(out)]
     bench.main(["--backend", "cupy", *options, *([] if torch else ["--no-torch"])])
     found, said = json.loads(out.read_text()), capsys.readouterr().out
+    assert found["device"]["name"] == "no GPU" and found["device"]["GiB"] == 2
     assert found["troubles"] == [] and found["checks"] and all(c["ok"] for c in found["checks"])
     (row,) = found["rows"]
     assert row["trusted"] and row["errors"].keys() == ({"torch graph", "torch compile graph"} if torch else set())

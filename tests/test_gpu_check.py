@@ -9,6 +9,7 @@ from backend import emulator, fake_cupy_timed
 
 from minigen.backend import kernels as sets
 from minigen.backend import use
+from minigen.backend.gpu import measure
 from minigen.benchmarks import gpu_check, gpu_minigen
 from minigen.benchmarks.gpu_cases import cases
 from minigen.benchmarks.gpu_floors import floors
@@ -71,7 +72,7 @@ def test_a_wrong_kernel_is_found(name, factor, device, monkeypatch):
 
 @emulated
 def test_what_a_kernel_leaves_unwritten_is_nan(device):
-    with gpu_check.poisoned():
+    with measure.poisoned():
         assert np.isnan(device.empty((3, 5), np.float32).get()).all()
 
 

@@ -98,16 +98,15 @@ class Bench:
         if self.torch:
             with self.trouble("PyTorch"):
                 self.found["torch"] = self.torch.ask("describe", limit=120)
+            if not self.found["torch"]:
+                self.torch.close()
+                self.torch = None
         gpu_report.print_machine(self.found)
         self.prepare()
         self.ceilings()
-        for stage in (self.rows, self.breakdowns):
-            for precision in self.precisions[:1]:
-                stage(precision)
-        for precision in self.precisions[1:]:
-            self.rows(precision)
-        for precision in self.precisions[1:]:
-            self.breakdowns(precision)
+        first, *others = self.precisions
+        for stage, precision in [(0, first), (1, first), *((s, p) for s in (0, 1) for p in others)]:
+            (self.rows, self.breakdowns)[stage](precision)
         self.profiles()
         self.found["seconds"] = self.clock.spent()
         gpu_report.print_summary(self.found)

@@ -1,16 +1,13 @@
 """minigen's side of the measurement on a GPU: its training steps, eager and captured, and what happens within one."""
 
-import contextlib
 import json
 import statistics
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
 from ..backend import Generator, set_precision, synchronize, use
+from ..backend.gpu import measure
 from .gpu_check import check_kernels, check_workload, period, rounding
 from .gpu_taps import Times, tapped
 from .workloads import WORKLOADS, training
@@ -53,56 +50,19 @@ class Library:
 
     def __init__(self, rehearsal=False):
         self.rehearsal = rehearsal
-        self.cupy = use("cupy")
+        use("cupy")  # raises BackendError, which says why, where CuPy cannot be used
 
     def describe(self):
         """Versions and the device."""
-        cupy = self.cupy
-        found = {"cupy": cupy.__version__, "numpy": np.__version__, "capability": cupy.cuda.Device().compute_capability}
-        if not self.rehearsal:
-            runtime, device = cupy.cuda.runtime, cupy.cuda.Device()
-            properties = runtime.getDeviceProperties(device.id)
-            found["name"] = properties["name"].decode()
-            found["multiprocessors"] = properties["multiProcessorCount"]
-            found["GiB"] = device.mem_info[1] / 2**30
-            found["CUDA"], found["driver serves"] = runtime.runtimeGetVersion(), runtime.driverGetVersion()
-            with contextlib.suppress(OSError, subprocess.SubprocessError):
-                asked = ["nvidia-smi", "--query-gpu=driver_version,clocks.max.sm,power.limit", "--format=csv,noheader"]
-                said = subprocess.run(asked, capture_output=True, text=True, timeout=20).stdout
-                found["nvidia-smi"] = said.strip().splitlines()[0] if said.strip() else ""
-        return found
+        return measure.describe()
 
-    def synchronize(self):
-        synchronize()
-
-    def held(self):
-        """Bytes that the default pool holds, once what nobody uses is given back."""
-        self.cupy.get_default_memory_pool().free_all_blocks()
-        return self.cupy.get_default_memory_pool().total_bytes()
-
-    def mark(self):
-        event = self.cupy.cuda.Event()
-        event.record()
-        return event
-
-    def between(self, begin, end):
-        return self.cupy.cuda.get_elapsed_time(begin, end)
-
-    def milliseconds(self, work):
-        """What the device takes for `work()`."""
-        begin = self.mark()
-        work()
-        end = self.mark()
-        end.synchronize()
-        return self.between(begin, end)
+    synchronize = staticmethod(synchronize)
+    held = staticmethod(measure.held)
+    milliseconds = staticmethod(measure.milliseconds)
 
     def ceilings(self):
-        """{"bytes/s": of a large copy, "float32": FLOP/s of cuBLAS}: where there is no PyTorch to ask."""
-        n = 64 if self.rehearsal else 8192
-        room, a = (self.cupy.asarray(np.random.default_rng(0).random((n, n), np.float32)) for _ in range(2))
-        times = lambda work: statistics.median(self.milliseconds(work) for _ in range(10)) / 1e3
-        moved, product = times(lambda: room.__setitem__(..., a)), times(lambda: a @ a)
-        return {"bytes/s": 2 * a.nbytes / moved, "float32": 2 * n**3 / product}
+        """What the device can do, where there is no PyTorch to ask."""
+        return measure.ceilings(64 if self.rehearsal else 8192)
 
     # ------------------------------------------------------------------------------------------- within a step
 
@@ -121,28 +81,23 @@ class Library:
             host = time.perf_counter() - began
             found = []
             for _ in range(3):
-                times = Times(self.mark, self.between)
-                self.occupy(3 * host)
-                begin = self.mark()
-                with tapped(times):
-                    contender.cycle()
-                end = self.mark()
-                end.synchronize()
-                found.append((self.between(begin, end), times.rows()))
+                times, total = Times(measure.mark, measure.between), 0.0
+                for _ in range(contender.period):
+                    measure.occupy(3 * host / contender.period, 1 << 10 if self.rehearsal else 1 << 30)
+                    begin = measure.mark()
+                    with tapped(times):
+                        contender.run.step()
+                    end = measure.mark()
+                    end.synchronize()
+                    total += measure.between(begin, end)
+                found.append((total, times.rows()))
         total, rows = sorted(found, key=lambda f: f[0])[1]
         n = contender.period
         rows = [{k: v if isinstance(v, str) else v / n for k, v in row.items()} for row in rows]
         return {"step_us": 1e3 * total / n, "host_us": 1e6 * host / n, "calls": rows}
 
-    def occupy(self, seconds):
-        """Give the device work for so long."""
-        room = self.cupy.zeros((1 << 10 if self.rehearsal else 1 << 28,), np.float32)
-        once = self.milliseconds(room.copy)
-        for _ in range(1 if self.rehearsal else min(400, 1 + int(1e3 * seconds / max(once, 1e-3)))):
-            room.copy()
-
     def profile(self, workload, precision, batch, thin=1):
-        """{"way", "step_us", "kernels": [{"kernel", "launches", "us"}]} a step, as CUPTI sees it: all that runs.
+        """{"step_us", "kernels": [{"kernel", "launches", "us"}]} a step, as CUPTI sees it: all that runs.
 
         By PyTorch's profiler, which sees all launches of the process, within graphs too.
         """
@@ -153,13 +108,15 @@ class Library:
             contender = Contender(workload, precision, "graph", batch, thin)
             for _ in range(4):
                 contender.cycle()
+            spent = statistics.median(self.milliseconds(contender.cycle) for _ in range(5))
             cycles = -(-PROFILED // contender.period)
+            if not self.rehearsal:
+                torch.zeros(1, device="cuda")  # the profiler looks at a context that PyTorch knows
             synchronize()
             with torch.profiler.profile(activities=activities) as profiler:
                 for _ in range(cycles):
                     contender.cycle()
                 synchronize()
-            spent = statistics.median(self.milliseconds(contender.cycle) for _ in range(5))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "trace.json"
             profiler.export_chrome_trace(str(path))

@@ -135,7 +135,8 @@ class Library:
         if x.ndim == 4 and way not in ("eager", "graph"):
             model, x = (t.to(memory_format=torch.channels_last) for t in (model, x))
         if way.startswith("compile"):
-            torch._dynamo.config.recompile_limit = 64  # G and D, in all precisions, run the same Sequential.forward
+            with contextlib.suppress(AttributeError):  # it is called cache_size_limit before PyTorch 2.6
+                torch._dynamo.config.recompile_limit = 64  # G and D, in all precisions, run the same Sequential.forward
             options = {"backend": "eager"} if self.rehearsal else {}
             for net in [model] if isinstance(model, nets.VAE) else model.values():
                 net.compile(**options)

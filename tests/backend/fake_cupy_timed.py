@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+import types
 
 from backend import fake_cupy
 
@@ -37,5 +38,9 @@ def installed(**options):
         type(pointer).memset_async = memset_async
         pointer.release()
         cupy.cuda.Event, cupy.cuda.get_elapsed_time = timed(cupy.cuda.Event), elapsed
-        cupy.__version__ = "a stand-in"
+        cupy.__version__, plain = "a stand-in", cupy.cuda.Device
+        cupy.cuda.Device = lambda id=0: types.SimpleNamespace(**vars(plain(id)), mem_info=(1 << 30, 2 << 30))
+        properties = {"name": b"no GPU", "multiProcessorCount": 4}
+        vars(cupy.cuda.runtime).update(getDeviceProperties=lambda id: properties)
+        vars(cupy.cuda.runtime).update(runtimeGetVersion=lambda: 13000, driverGetVersion=lambda: 13000)
         yield cupy
