@@ -188,11 +188,9 @@ def _diagnosis(stages, report, e):
 
 
 def _first_that_fits(hypotheses, e):
-    for hypothesis in hypotheses:
-        found = hypothesis(e)
-        if found is not None:
-            return found
-    return UNKNOWN
+    fitting = (hypothesis(e) for hypothesis in hypotheses)
+    found = next((f for f in fitting if f is not None), UNKNOWN)
+    return found if e.whole else replace(found, text=f"{found.text} {e.part}")
 
 
 def _second_order(stages, e):
@@ -204,7 +202,8 @@ def _second_order(stages, e):
                 "Do not take .data or .numpy() of g, and use minigen's functions, not NumPy's.",
             )
         found = _first_that_fits(IN_G, e)
-        return found if found is UNKNOWN else replace(found, text=f"of the VJP's own derivative in g: {found.text}")
+        where = "of the VJP's own derivative in g: " if found.kind != UNKNOWN.kind else ""
+        return replace(found, text=where + found.text)
     part = "does not depend on it at all" if not e.A.any() else "depends on it only in part"
     return Diagnosis(
         "constant statistic",

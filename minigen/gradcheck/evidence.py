@@ -11,7 +11,7 @@ from .soundness import pull
 MAX_ELEMENTS = 4096  # of an input whose derivative is computed in full
 SAMPLE = 192  # of a larger one, so many are looked at
 MAX_JACOBIAN = 2**21  # entries
-SECONDS = 15.0  # then what is there must do
+SECONDS = 15.0  # of this thread's own computing, so that a busy machine cuts nothing short; then what is there must do
 STEP = 1e-5  # relative; of central differences with one Richardson extrapolation
 
 
@@ -41,6 +41,11 @@ class Evidence:
     def whole(self):
         """Whether there is a column for every element of x."""
         return len(self.places) == self.x.size
+
+    @property
+    def part(self):
+        """How much of x the evidence is about, in words, where it is not whole."""
+        return f"Only {len(self.places)} of {self.x.size} elements of {self.name} were looked at."
 
     @property
     def scale(self):
@@ -105,10 +110,9 @@ def first_order_evidence(comparison, subject, cotangents, i):
 
     def numeric_at(changes):
         arrays = [changes.get(n, a) for n, a in zip(subject.names, subject.point)]
-        return _columns(outs, arrays, i, comparison.scales[i])[1]
+        return np.stack([_column(outs, arrays, i, comparison.scales[i], k) for k in places], axis=1)
 
-    places, columns = _columns(outs, subject.point, i, comparison.scales[i])
-
+    places, columns = _measured(outs, subject.point, i, comparison.scales[i])
     return _without_masked(
         comparison,
         i,
@@ -134,7 +138,7 @@ def scalar_evidence(comparison, i):
     """Evidence about array `i` of a comparison of single numbers, such as the second order: one row."""
     x = comparison.point[i]
     value = lambda point: np.array([float(comparison.function(point)[0])])
-    places, columns = _columns(value, comparison.point, i, comparison.scales[i])
+    places, columns = _measured(value, comparison.point, i, comparison.scales[i])
     gradient = to_numpy(comparison.gradients[i])
     A = gradient.reshape(1, -1)[:, places]
     others = {n: to_numpy(a) for k, (n, a) in enumerate(zip(comparison.names, comparison.point)) if k != i}
@@ -150,24 +154,32 @@ def _without_masked(comparison, i, evidence):
     return evidence
 
 
-def _columns(outs, point, i, scale):
-    """(places, (outputs, elements)): ∂outs/∂x, x = point[i], of as many elements as MAX_ELEMENTS and SECONDS allow."""
-    x = point[i]
-    places = np.arange(x.size)
-    if x.size > MAX_ELEMENTS:
-        places = np.sort(np.random.default_rng(0).choice(x.size, SAMPLE, replace=False))
-    steps = np.broadcast_to(STEP * to_numpy(scale), x.shape).reshape(-1)
-    found, begun = [], time.monotonic()
+def _measured(outs, point, i, scale):
+    """(places, (outputs, elements)): ∂outs/∂x, x = point[i], of as many elements as MAX_ELEMENTS and SECONDS allow.
 
-    for k, place in enumerate(places):
-        index, values, h = np.unravel_index(place, x.shape), [], float(steps[place])
-        for step in (h, -h, h / 2, -h / 2):
-            moved = x.copy(order="K")
-            moved[index] += step
-            values.append(outs([moved if j == i else p for j, p in enumerate(point)]))
-        a, b, c, d = values
-        found.append((4 * (c - d) / h - (a - b) / (2 * h)) / 3)
-        if time.monotonic() - begun > SECONDS:
-            places = places[: k + 1]
+    In random order: where time runs out, those that were looked at are spread over x.
+    """
+    n = point[i].size
+    places = np.random.default_rng(0).choice(n, n if n <= MAX_ELEMENTS else SAMPLE, replace=False)
+    if not n:
+        return places, np.zeros((len(outs(point)), 0))
+    found, end = [], time.thread_time() + SECONDS
+    for place in places:
+        found.append(_column(outs, point, i, scale, place))
+        if time.thread_time() > end:
             break
-    return places, np.stack(found, axis=1) if found else np.zeros((len(outs(point)), 0))
+    order = np.argsort(places[: len(found)])
+    return places[order], np.stack(found, axis=1)[:, order]
+
+
+def _column(outs, point, i, scale, place):
+    """∂outs/∂x[place], x = point[i]."""
+    x = point[i]
+    index, values = np.unravel_index(place, x.shape), []
+    h = STEP * float(np.broadcast_to(to_numpy(scale), x.shape)[index])
+    for step in (h, -h, h / 2, -h / 2):
+        moved = x.copy(order="K")
+        moved[index] += step
+        values.append(outs([moved if j == i else p for j, p in enumerate(point)]))
+    a, b, c, d = values
+    return (4 * (c - d) / h - (a - b) / (2 * h)) / 3

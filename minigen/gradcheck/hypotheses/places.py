@@ -96,7 +96,7 @@ def offset_text(offset):
 
 def other_input_moved(e):
     """The derivative would be right if another input were flipped or transposed: as of conv2d with flipped weights."""
-    if e.numeric_at is None or not e.jacobian:
+    if e.numeric_at is None or not e.jacobian or not e.x.size:
         return None
     for name, y in list(e.others.items())[:2]:
         long = [a for a, n in enumerate(y.shape) if n > 1]
