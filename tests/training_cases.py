@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minigen import Training
 from minigen.backend import Generator
 from minigen.data import Dataset
 from minigen.models import MODELS
@@ -39,3 +40,8 @@ def images(n=32, shape=(1, 12, 12), classes=3, seed=0):
         top, left = 1 + k * (h - 2) // classes, rng.integers(0, w // 3)
         pixels[i, top : top + h // 4, left : left + w // 2] = rng.integers(120, 256, c)
     return Dataset.from_pixels(pixels, labels, [f"class {k}" for k in range(classes)], "bars")
+
+
+def training_of(case="ae dense", seed=0, **options):
+    """A Training of a small model on 32 of these images, in batches of 10."""
+    return Training(make(case, seed=seed + 1), images(), **{"batch_size": 10, "seed": seed} | options)

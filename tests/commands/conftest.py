@@ -28,6 +28,12 @@ def in_workplace(workplace, monkeypatch):
     monkeypatch.delenv("MINIGEN_DATA", raising=False)
 
 
+@pytest.fixture
+def in_a_folder(in_workplace, tmp_path, monkeypatch):
+    """In an empty folder instead."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def runs(workplace):
     """{model: its finished run of 6 steps}."""
