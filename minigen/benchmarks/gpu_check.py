@@ -112,23 +112,19 @@ class HostDrawn(Generator):
         return asarray(self.host.random(shape) >= p)
 
 
-def check_workload(workload, precisions, batch, few, thin=1):
+def check_workload(workload, precision, batch, few, thin=1, first=True):
     """Findings about the training steps of a workload.
 
     batch: of the steps whose kernels are checked and that are captured; few: of those that are repeated on the host.
+    first: whether to check, too, what is the same in each precision.
     """
-    make = functools.partial(WORKLOADS[workload], thin=thin)
-    found = []
-    for p in precisions:
-        names = None if p == precisions[0] else PRODUCTS  # all others do the same in each precision
-        found += guarded(
-            f"{workload}: kernels in a step, {p}", lambda p=p, n=names: check_calls(workload, make, p, batch, n)
-        )
-    found += guarded(f"{workload}: gradients", lambda: check_gradients(workload, make, few))
-    found += guarded(f"{workload}: losses", lambda: [check_losses(workload, make, few)])
-    for p in precisions:
-        found += guarded(f"{workload}: graph, {p}", lambda p=p: [check_graph(workload, make, p, batch)])
-    return found
+    make, p = functools.partial(WORKLOADS[workload], thin=thin), precision
+    names = None if first else PRODUCTS
+    found = guarded(f"{workload}: kernels in a step, {p}", lambda: check_calls(workload, make, p, batch, names))
+    if first:
+        found += guarded(f"{workload}: gradients", lambda: check_gradients(workload, make, few))
+        found += guarded(f"{workload}: losses", lambda: [check_losses(workload, make, few)])
+    return found + guarded(f"{workload}: graph, {p}", lambda: [check_graph(workload, make, p, batch)])
 
 
 def guarded(what, check):

@@ -80,7 +80,7 @@ def print_ceilings(found):
 
 def print_titles():
     titles = "".join(f"{t:>9}" for t in COLUMNS.values())
-    say("", f"{'step, ms':<25}{titles}{'/best':>7}{'/eager':>7}{'floor':>7}{'MiB held':>12}")
+    say("", f"{'step, ms':<32}{titles}{'/best':>7}{'/eager':>7}{'floor':>7}{'MiB held':>12}")
 
 
 def print_row(found, row):
@@ -99,7 +99,7 @@ def line_of(row):
     floor = max(row["floor"].values()) if row["floor"] else None
     held = "/".join(number(row["facts"].get(row[who], {}).get("MiB"), ".0f") for who in ("own", "best"))
     ratios = "".join(f"{number(row[k], '.2f'):>7}" for k in ("/best", "/eager"))
-    return f"{title:<25}{times}{ratios}{number(floor, '.3f'):>7}{held:>12}"
+    return f"{title:<32}{times}{ratios}{number(floor, '.3f'):>7}{held:>12}"
 
 
 def spread(rows):
@@ -157,6 +157,8 @@ def print_summary(found):
     print_titles()
     for row in rows:
         say(line_of(row))
+    if found["rehearsal"]:
+        say("A rehearsal: nothing here says how fast anything is.")
     if any(not row["trusted"] for row in rows):
         say("! marks workloads with a failed check: their times are of wrong results.")
     say(
