@@ -63,6 +63,18 @@ def test_a_process_is_asked_and_started_again_after_it_ended(monkeypatch):
     assert worker.process is None
 
 
+def test_a_process_whose_device_is_spoilt_ends_and_a_new_one_is_asked(monkeypatch):
+    program = """import sys, types
+from minigen.benchmarks.gpu_worker import Server, serve
+serve(Server(types.SimpleNamespace(synchronize=lambda: 1 / 0)), sys.stdin, sys.stdout)"""
+    monkeypatch.setattr(Worker, "command", [sys.executable, "-c", program])
+    worker = Worker(Clock(1))
+    for _ in range(2):
+        with pytest.raises(WorkerError, match="it was lost"):
+            worker.ask("turn", key="a", seconds=0)
+        assert worker.process is None
+
+
 @pytest.mark.parametrize(
     ("program", "said"),
     [

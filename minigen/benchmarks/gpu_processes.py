@@ -63,6 +63,8 @@ class Worker:
         if line is None:
             raise WorkerError(f"its process ended: {self._last_words()}")
         answer = json.loads(line)
+        if answer.get("fatal"):
+            self.close(grace=1.0)
         if "error" in answer:
             raise WorkerError(answer["error"])
         return answer["value"]
