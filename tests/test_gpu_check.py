@@ -13,7 +13,7 @@ from minigen.backend.gpu import measure
 from minigen.benchmarks import gpu_check, gpu_minigen
 from minigen.benchmarks.gpu_cases import cases
 from minigen.benchmarks.gpu_floors import floors
-from minigen.benchmarks.gpu_taps import NAMES, Times, operations, relative_error, tapped
+from minigen.benchmarks.gpu_taps import ELEMENTWISE, NAMES, Times, judged, operations, relative_error, tapped
 
 emulated = pytest.mark.skipif(not emulator.AVAILABLE, reason=emulator.WHY_NOT)
 THIN = 32
@@ -79,6 +79,15 @@ def test_new_memory_is_filled_with_nan_before_a_kernel_gets_it(device, monkeypat
     with measure.poisoned():
         assert (device.empty((3, 5), np.uint8).get() == 0x0F).all()
     assert (device.empty((3, 5), np.uint8).get() == 0xFF).all()
+
+
+@emulated
+def test_a_sum_of_which_little_is_left_may_be_off_by_a_share_of_its_terms(device):
+    x = np.array([[1e4], [-1e4], [1.0]], np.float32)
+    exact = [x.astype(np.float64)]
+    off = lambda by: lambda x: device.asarray(np.float32([1 + by]))
+    assert judged("channel_sum", off(1e-3), [device.asarray(x)], exact, {})[1] == pytest.approx(1e-6, rel=0.01)
+    assert judged("channel_sum", off(1), [device.asarray(x)], exact, {})[1] > ELEMENTWISE
 
 
 @emulated

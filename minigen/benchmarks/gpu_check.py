@@ -16,10 +16,10 @@ import numpy as np
 from ..autograd import Tensor, grad
 from ..backend import Generator, asarray, set_precision, to_numpy, use
 from ..backend.gpu.measure import poisoned
-from ..backend.kernels import GPU, PORTABLE, PRODUCTS
+from ..backend.kernels import GPU, PRODUCTS
 from ..backend.precision import precision
 from .gpu_cases import cases
-from .gpu_taps import Errors, exact_arguments, largest_error, mapped, relative_error, shapes, tapped, tolerance
+from .gpu_taps import Errors, exact_arguments, judged, mapped, relative_error, shapes, tapped, tolerance
 from .workloads import WORKLOADS, training
 
 STEPS = 3  # of training, on both devices
@@ -66,8 +66,7 @@ def check_kernel(name, all_arguments):
     try:
         for arguments in all_arguments:
             exact, args = exact_arguments(name, arguments), [mapped(asarray, a) for a in arguments]
-            result, expected = getattr(GPU, name)(*args), getattr(PORTABLE, name)(*exact)
-            error = largest_error(name, (result, args), (expected, exact))
+            _, error = judged(name, getattr(GPU, name), args, exact, {})
             if not error <= worst:
                 worst, where = error, shapes(arguments)
     except Exception as error:

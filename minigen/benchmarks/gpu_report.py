@@ -160,7 +160,7 @@ def print_summary(found):
     if found["rehearsal"]:
         say("A rehearsal: nothing here says how fast anything is.")
     if any(not row["trusted"] for row in rows):
-        say("! marks workloads with a failed check: their times are of wrong results.")
+        say("! marks workloads with a failed check (WRONG above): find out why before a time of theirs is used.")
     say(
         "MiB held: by the allocators of the two that /best compares.",
         "/best, /eager: minigen's graph (else eager) step over PyTorch's fastest and its eager one; below 1 is faster.",

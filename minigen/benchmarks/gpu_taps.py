@@ -19,6 +19,8 @@ from ..backend.precision import precision
 # rounding does (3e-4 and more). Everything else: some roundings of float32.
 PRODUCT = 1e-4
 ELEMENTWISE = 2e-5
+SUMS = ("channel_sum", "total", "average")
+LEFT = 0.05  # share of the sum of all absolute values that a sum counts as at least
 
 
 # What computes on the device: not the helpers of the portable kernels, nor what prepares numbers on the host.
@@ -94,8 +96,7 @@ class Errors:
         if self.names is not None and name not in self.names:
             return f(*args, **options)
         exact = exact_arguments(name, args)
-        result, expected = f(*args, **options), getattr(PORTABLE, name)(*exact, **options)
-        worst = largest_error(name, (result, args), (expected, exact))
+        result, worst = judged(name, f, args, exact, options)
         calls, before, where = self.found.get(name, (0, 0.0, ""))
         if calls == 0 or not worst <= before:  # NaN is worse than anything
             before, where = worst, shapes(args)
@@ -106,6 +107,16 @@ class Errors:
 def in_float64(x):
     """A copy; floats as float64."""
     return x.astype(np.float64) if x.dtype.kind == "f" else x.copy()
+
+
+def judged(name, f, args, exact, options):
+    """(the kernel's result, its error). A sum of which little is left may be off by a share of its terms' sizes."""
+    result, expected = f(*args, **options), getattr(PORTABLE, name)(*exact, **options)
+    error = largest_error(name, (result, args), (expected, exact))
+    if name in SUMS and math.isfinite(error):
+        size, left = norm(getattr(PORTABLE, name)(*[mapped(abs, a) for a in exact], **options)), norm(expected)
+        error *= left / (left + LEFT * size) if left else 1
+    return result, error
 
 
 def largest_error(name, found, expected):
@@ -125,9 +136,12 @@ def relative_error(found, expected):
         return math.inf
     if not found.size:
         return 0.0
-    difference = found.astype(np.float64) - expected.astype(np.float64)
-    error, size = (float(to_numpy((d * d).sum())) ** 0.5 for d in (difference, expected.astype(np.float64)))
+    error, size = norm(found.astype(np.float64) - expected.astype(np.float64)), norm(expected.astype(np.float64))
     return error / size if size else error
+
+
+def norm(x):
+    return float(to_numpy((x * x).sum())) ** 0.5
 
 
 def shapes(args):
