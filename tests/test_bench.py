@@ -145,7 +145,8 @@ def test_with_pytorchs_weights_two_steps_have_pytorchs_losses(name, torch_worklo
         for term, value in terms.items():
             objective = term.split("/")[0]
             got[objective] = got.get(objective, 0) + float(value)
-        assert list(got.values()) == pytest.approx(expected, rel=1e-4)
+        # WGAN-GP: a score may be about 0, and with β₁ = 0 Adam steps by the sign of a gradient
+        assert list(got.values()) == pytest.approx(expected, rel=1e-4, abs=1e-4 if name == "wgangp" else 0)
 
 
 @pytest.mark.parametrize("name", ["mlpvae", "vae64"])
