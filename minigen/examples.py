@@ -95,7 +95,7 @@ def _rearranging():
         "getitem: indices": ("4 5", {"index": integers(4, 6)}),
         "gather": ("4 5", {"axis": 0, "index": integers(4, 3, 5)}),
         "scatter_add": (lambda x, i, y: ops.scatter_add(x, 0, i, y), "4 5", integers(4, 3, 5), "3 5"),
-        "scatter": (lambda x, i, y: ops.scatter(x, 0, i, y), "4 5", distinct(4, 5), "4 5"),
+        "scatter": (lambda x, i, y: ops.scatter(x, 0, i[:3], y), "4 5", distinct(4, 5), "3 5"),  # one of four is left
     }
 
 
