@@ -105,8 +105,8 @@ def _last_of_each_place(places, size):
     xp = namespace(places)
     N, C = places.shape[:2]
     flat = places.reshape(N * C, -1)
-    order = xp.broadcast_to(xp.arange(flat.shape[1]), flat.shape)
-    winner = xp.zeros((N * C, math.prod(size)), order.dtype)
+    order = xp.broadcast_to(xp.arange(flat.shape[1], dtype=np.int32), flat.shape)  # CuPy 13: no maximum.at of int64
+    winner = xp.zeros((N * C, math.prod(size)), np.int32)
     plane = xp.arange(N * C)[:, None]
     xp.maximum.at(winner, (plane, flat), order)
     return (winner[plane, flat] == order).reshape(places.shape)

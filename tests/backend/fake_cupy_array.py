@@ -224,13 +224,22 @@ for _name in (
     setattr(ndarray, _name, partialmethod(_method, _name))
 
 
+AT = dict.fromkeys((np.maximum, np.minimum), "int32 float32 float64 uint32 uint64")  # of CuPy 13; 14 knows int64 too
+AT |= {np.add: "int32 float16 float32 float64 uint32 uint64", np.subtract: "int32 uint32"}
+
+
 class ufunc:
     """A function element by element, with the `at` that CuPy has for some."""
 
     def __init__(self, function):
         self.function = function
-        if function in (np.add, np.subtract, np.maximum, np.minimum):
-            self.at = lambda a, index, b: do(function.at, a._host, _index(index), _host(b))
+        if function in AT:
+            self.at = self._at
+
+    def _at(self, a, index, b):
+        if a.dtype.name not in AT[self.function].split():
+            raise TypeError(f"cupy.{self.function.__name__}.at only supports {AT[self.function]} as data type")
+        do(self.function.at, a._host, _index(index), _host(b))
 
     def __call__(self, *args, **options):
         if not options.keys() <= {"out", "dtype", "casting"}:

@@ -99,6 +99,15 @@ def test_names_and_options_that_cupy_lacks_are_missing(there, fake_cupy):
         fake_cupy.exp(there, where=there > 0)
 
 
+def test_adding_at_places_knows_the_types_that_cupy_13_knows(there, fake_cupy):
+    at = fake_cupy.asarray(np.array([0, 0]))
+    fake_cupy.add.at(there, at, 1)
+    assert there.tolist() == [3, 1, 1]
+    for function in (fake_cupy.add, fake_cupy.maximum, fake_cupy.subtract):
+        with pytest.raises(TypeError, match=r"\.at only supports"):
+            function.at(fake_cupy.zeros(3, np.int64), at, 1)
+
+
 def test_it_leaves_nothing_behind():
     from minigen.backend import arrays, use
 
