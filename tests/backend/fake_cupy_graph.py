@@ -15,7 +15,7 @@ from collections import Counter
 
 import numpy as np
 from backend.fake_cupy_streams import (
-    CUDARuntimeError,  # noqa: F401 (for those who import from here)
+    CUDARuntimeError,
     Event,
     Graph,
     Stream,
@@ -52,34 +52,62 @@ def memory_left():
     return memory_size - sum(pool.held for pool in _pools)
 
 
+class Memory:
+    """Memory of the driver's: of a freed piece of that size, else new."""
+
+    def __init__(self, size):
+        if size > memory_left():
+            raise CUDARuntimeError("cudaErrorMemoryAllocation: out of memory", status=2)
+        if _driver.get(size):
+            self.bytes = _driver[size].pop()
+            return
+        room = np.full(size + ALIGNMENT, 0xFF, np.uint8)
+        start = -room.ctypes.data % ALIGNMENT
+        self.bytes = room[start : start + size]
+
+
+class MemoryPointer:
+    def __init__(self, mem, offset):
+        self.mem = mem
+
+
 class MemoryPool:
-    """Freed memory is kept by size and by stream, and handed out again; what is given back goes to any pool."""
+    """Freed memory is kept by size and by stream, and handed out again; what is given back goes to any pool.
+
+    Where the driver has no more, all that is free is given back and asked for again, even while a stream captures.
+    """
 
     def __init__(self, allocator=None):
         self.free, self.used, self.held = {}, 0, 0
+        self.allocator = allocator or (lambda size: MemoryPointer(Memory(size), 0))
         _pools.add(self)
 
     def malloc(self, size):
         """The memory of an allocation: an array of bytes."""
         size = max(ALIGNMENT, -(-size // ALIGNMENT) * ALIGNMENT)
         blocks = self.free.setdefault((current.stream.ptr, size), [])
-        if not blocks and size > memory_left():
-            self.free_all_blocks()  # what it keeps is of other sizes
-            if size > memory_left():
-                raise OutOfMemoryError(
-                    f"Out of memory allocating {size:,} bytes (allocated so far: {self.used:,} bytes)"
-                )
-            blocks = self.free.setdefault((current.stream.ptr, size), [])
-        if not blocks and _driver.get(size):
-            blocks.append(_driver[size].pop())
-            self.held += size
         if not blocks:
-            room = np.full(size + ALIGNMENT, 0xFF, np.uint8)
-            start = -room.ctypes.data % ALIGNMENT
-            blocks.append(room[start : start + size])
+            new = self._from_driver(size)
             self.held += size
+            blocks = self.free.setdefault((current.stream.ptr, size), [])
+            blocks.append(new)
         self.used += size
         return Pointer(self, blocks.pop(), current.stream.ptr)
+
+    def _from_driver(self, size):
+        for last in (False, True):
+            try:
+                return self.allocator(size).mem.bytes
+            except CUDARuntimeError as error:
+                if error.status != 2:
+                    raise
+                if last:
+                    text = f"Out of memory allocating {size:,} bytes (allocated so far: {self.used:,} bytes)"
+                    raise OutOfMemoryError(text) from None
+                self._give_back()
+
+    def set_limit(self, size=None, fraction=None):
+        assert (size, fraction) == (0, None), "the stand-in knows no limits"
 
     def used_bytes(self):
         return self.used
@@ -91,7 +119,10 @@ class MemoryPool:
         return self.held - self.used
 
     def free_all_blocks(self, stream=None):
-        needs_no_capture()
+        needs_no_capture()  # stricter than CuPy
+        self._give_back()
+
+    def _give_back(self):
         self.held -= self.free_bytes()
         for (_, size), blocks in self.free.items():
             _driver.setdefault(size, []).extend(blocks)
@@ -224,5 +255,6 @@ def install(cupy):
     cupy.cuda.memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
     cupy.get_default_pinned_memory_pool = lambda: current.pinned
     names = {"Stream": Stream, "Event": Event, "MemoryPool": MemoryPool, "using_allocator": using_allocator}
+    names |= {"Memory": Memory, "MemoryPointer": MemoryPointer}
     names |= {"get_current_stream": lambda: current.stream, "Graph": Graph, "PinnedMemoryPool": PinnedMemoryPool}
     vars(cupy.cuda).update(names, set_pinned_memory_allocator=set_pinned_memory_allocator)

@@ -7,7 +7,9 @@ current = types.SimpleNamespace()  # what CuPy keeps for a thread: stream, alloc
 
 
 class CUDARuntimeError(RuntimeError):
-    pass
+    def __init__(self, text, status=900):
+        super().__init__(text)
+        self.status = status
 
 
 UNSUPPORTED = "cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing"

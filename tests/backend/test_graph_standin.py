@@ -223,6 +223,31 @@ def test_an_error_that_is_swallowed_still_ends_the_capture(cupy):
         Graph(work, new_pool())
 
 
+def test_graphs_share_what_they_do_not_hold(cupy):
+    """A pool hands out again only what was freed on the same stream, so all are captured on one."""
+    pool, x = new_pool(), cupy.ones((1000,))
+    first = Graph(lambda: (x + 1) * 5, pool)
+    before = pool.total_bytes()
+    second = Graph(lambda: (x + 2) * 7, pool)
+    assert pool.total_bytes() == before + 8192  # the second's result
+    assert [g.replay().tolist()[0] for g in (first, second, first)] == [10, 21, 10]
+
+
+@pytest.mark.parametrize(("new", "safe"), [("MemoryPool", False), ("new_pool", True)])
+def test_a_graph_for_which_there_is_no_room_does_not_take_it_from_another(new, safe, cupy, monkeypatch):
+    """The trap: CuPy's pool then gives back what is free in it, where the first graph writes its x + 1, and goes on."""
+    x, small = cupy.ones((1024,)), cupy.ones((900,))
+    pool = new_pool() if safe else cupy.cuda.MemoryPool()
+    first = Graph(lambda: (x + 1) * 5, pool)
+    with monkeypatch.context() as patch:
+        patch.setattr(fake, "memory_size", fake.memory_size - fake.memory_left())
+        with pytest.raises(MemoryError, match="left for a graph") if safe else contextlib.nullcontext():
+            Graph(lambda: small + 2, pool)
+    others = cupy.full((1024,), 3.0)
+    assert first.replay().tolist() == [10] * 1024
+    assert (others.tolist() == [3] * 1024) == safe
+
+
 def test_nothing_of_its_memory_is_in_use_when_it_is_gone(cupy):
     pool, x = new_pool(), cupy.ones((1000,))
     graph = Graph(lambda: (x + 1) * 5, pool)

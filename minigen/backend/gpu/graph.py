@@ -6,6 +6,7 @@ is, and what changes from launch to launch has to lie in memory, not in an argum
 """
 
 import contextlib
+import functools
 import gc
 import traceback
 from pathlib import Path
@@ -28,7 +29,7 @@ class Graph:
         import cupy
 
         self.graph, self.result = None, None
-        stream = cupy.cuda.Stream(non_blocking=True)  # the default stream cannot be captured
+        stream = _stream(cupy, cupy.cuda.Device().id)
         with stream, cupy.cuda.using_allocator(pool.malloc), capturing(), _undisturbed(cupy):
             stream.begin_capture()
             try:
@@ -50,11 +51,34 @@ class Graph:
         return self.result
 
 
+@functools.cache
+def _stream(cupy, device):
+    """One for all graphs: a pool hands out again only what was freed on the same stream."""
+    return cupy.cuda.Stream(non_blocking=True)  # the default stream cannot be captured
+
+
+OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
+
+
 def new_pool():
-    """A memory pool for graphs."""
+    """A memory pool for graphs.
+
+    Where the GPU's memory is used up it raises MemoryError at once. CuPy's own would first give back what is free in
+    it, and then find room: in what the graphs that were captured before will write to.
+    """
     import cupy
 
-    return cupy.cuda.MemoryPool()
+    def malloc(size):
+        try:
+            return cupy.cuda.MemoryPointer(cupy.cuda.Memory(size), 0)
+        except cupy.cuda.runtime.CUDARuntimeError as error:
+            if error.status != OUT_OF_MEMORY:
+                raise
+            raise MemoryError(f"the GPU has no {size} bytes left for a graph") from error
+
+    pool = cupy.cuda.MemoryPool(malloc)
+    pool.set_limit(size=0)  # of CUPY_GPU_MEMORY_LIMIT: there too it would give back
+    return pool
 
 
 def free_unused():
