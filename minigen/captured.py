@@ -1,5 +1,6 @@
 """The steps of a Training as CUDA graphs: captured once, verified, then replayed."""
 
+import contextlib
 import gc
 import sys
 
@@ -37,7 +38,10 @@ class CapturedSteps:
         key = (*due, shapes, training.clip, training.model.training, precision())
         if key not in self.seen:
             self.seen.add(key)
-            return training.compute(due, batch)
+            losses = training.compute(due, batch)
+            with contextlib.suppress(NotCapturable):
+                in_one_vector(losses)  # compiles what only a captured step may need
+            return losses
         if key not in self.graphs and not self._succeeds(key, training, due, batch):
             return training.compute(due, batch)
         training.prepare(due)
@@ -104,18 +108,24 @@ class StepGraph:
         self.graph = Graph(lambda: self._losses(training.compute(due, self.batch, prepared=True)), pool)
 
     def _losses(self, losses):
-        self.names, values = list(losses), [v.reshape(1) for v in losses.values()]
-        if len({v.dtype for v in values}) > 1:
-            raise NotCapturable("the losses are of several dtypes")
-        vector = namespace(values[0]).empty(len(values), values[0].dtype)
-        kernels(vector).gather(values, vector)
-        return vector
+        self.names = list(losses)
+        return in_one_vector(losses)
 
     def replay(self, batch):
         """{name: 0-d array}, copies that the next replay leaves alone."""
         for buffer, array in zip(self.batch, batch):
             memory_order(buffer)[...] = memory_order(array)
         return dict(zip(self.names, self.graph.replay().copy()))
+
+
+def in_one_vector(losses):
+    """The values of {name: array of one number}, as a new vector."""
+    values = [v.reshape(1) for v in losses.values()]
+    if len({v.dtype for v in values}) > 1:
+        raise NotCapturable("the losses are of several dtypes")
+    vector = namespace(values[0]).empty(len(values), values[0].dtype)
+    kernels(vector).gather(values, vector)
+    return vector
 
 
 # ------------------------------------------------------------------------------------------------ verification

@@ -4,12 +4,14 @@ import gc
 
 import numpy as np
 import pytest
+from backend import emulator
 from backend import fake_cupy_graph as fake_graph
 from training_cases import images, make
 
 from minigen import Observer, Training, fit, tensor
 from minigen.backend import Generator, namespace, use
 from minigen.backend.capturing import NotCapturable
+from minigen.backend.gpu import compile
 from minigen.backend.gpu.graph import Graph, new_pool
 from minigen.models import SingleObjective
 from minigen.nn import Buffer, Conv2d, Dense, Dropout, Flatten, Sequential, SpectralNorm
@@ -118,6 +120,17 @@ def test_cublas_is_named(monkeypatch):
     training = training_of(lambda model, y, loss: loss)
     steps(training, 3)
     assert "calling cuBLAS API during stream capture is currently unsupported" in training.graph_note
+
+
+@pytest.mark.skipif(not emulator.AVAILABLE, reason="no g++")
+def test_nothing_is_compiled_during_a_capture():
+    """A single parameter needs no gathering; only the losses of a captured step do."""
+    compile.kernel.cache_clear()
+    model = Plain(lambda model, y, loss: loss, rng=Generator(1))
+    model.f = Sequential(Flatten(), Dense(144, 3, bias=False, rng=model.rng))
+    training = Training(model, DATA, batch_size=10, graph=True)
+    assert len(set(steps(training, 4))) == 4
+    assert fake_graph.Graph.launches > 0
 
 
 def test_a_layer_is_named():

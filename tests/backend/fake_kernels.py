@@ -26,6 +26,7 @@ class RawModule:
         self.code, self.options = code, options
 
     def get_function(self, name):
+        fake_graph.needs_no_capture()  # CuPy's capture may load a module, but compiling takes a minute
         built = module(self.code, self.options)  # CuPy compiles at the first use, too
         if name not in built.parameters:
             known = ", ".join(built.parameters)
