@@ -39,7 +39,11 @@ def test_no_module_of_minigen_imports_cupy_when_it_is_imported():
         import minigen
         names = [m.name for m in pkgutil.walk_packages(minigen.__path__, "minigen.") if "__main__" not in m.name]
         for name in names:
-            importlib.import_module(name)
+            try:
+                importlib.import_module(name)
+            except ModuleNotFoundError as error:
+                if error.name != "torch":  # with which some benchmarks compare
+                    raise
         print(len(names))"""
     assert fresh(program) > 80
 
