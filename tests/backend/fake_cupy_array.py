@@ -6,7 +6,7 @@ from functools import partialmethod
 
 import numpy as np
 from backend import fake_cupy_graph as fake_graph
-from backend.fake_cupy_graph import capturing, launch, to_host, unowned
+from backend.fake_cupy_graph import capturing, from_host, launch, to_host, unowned
 
 
 class ndarray:
@@ -104,6 +104,8 @@ def _index(index):
     parts = index if isinstance(index, tuple) else (index,)
     if any(isinstance(p, np.ndarray) for p in parts):
         raise IndexError("an index that lies on the host: move it by name first")
+    if any(isinstance(p, list) for p in parts):
+        from_host()  # CuPy makes an array of it
     parts = tuple(_host(p) for p in parts)
     return parts if any(p is Ellipsis for p in parts) else (*parts, ...)  # one element too is a view, of shape ()
 
@@ -115,7 +117,7 @@ class _Index:
         self.index = index
 
 
-BLAS = {np.matmul, np.dot, operator.matmul}
+BLAS, TABLES = {np.matmul, np.dot, operator.matmul}, {np.concatenate, np.stack}
 
 
 def call(function, *args, **options):
@@ -125,6 +127,8 @@ def call(function, *args, **options):
     """
     if function in BLAS:
         fake_graph.refuse_blas()
+    if (function in TABLES and len(args[0]) > 8) or (function is np.repeat and isinstance(args[1], list)):
+        from_host()  # a table of addresses, of counts
     if (isinstance(function, np.ufunc) or function in OPERATORS) and options.get("out") is None:
         function = _row_major(function)
     hosts, named = [_host(a) for a in args], {k: _host(v) for k, v in options.items()}

@@ -204,11 +204,16 @@ def to_device(array):
     """A new array with the values of one on the host. Captured, it would read a staging buffer that is gone later."""
     if array.ndim == 0:
         return filled(lambda: array, array)
-    current.pinned_allocator(array.nbytes)
-    transfers["to device"] += 1
+    from_host(array.nbytes)
     if not capturing():
         return placed(array)
     return filled(lambda: np.full(array.shape, 0xAA, np.uint8).astype(array.dtype), array)
+
+
+def from_host(size=8):
+    """A copy from the host, by way of a staging buffer."""
+    current.pinned_allocator(size)
+    transfers["to device"] += 1
 
 
 def filled(compute, like):

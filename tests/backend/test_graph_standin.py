@@ -10,6 +10,7 @@ from backend.fake_cupy import installed
 
 from minigen.backend.capturing import NotCapturable
 from minigen.backend.gpu.graph import Graph, new_pool
+from minigen.ops import concatenate
 
 
 @pytest.fixture
@@ -194,10 +195,13 @@ def test_a_graph_of_minigen_replays_its_work_and_leaves_the_stream_as_it_was(cup
     [
         (lambda cupy, x: x.get(), "cudaErrorStreamCaptureUnsupported"),
         (lambda cupy, x: cupy.asarray(np.ones(3)), "an array is copied from the host to the GPU"),
+        (lambda cupy, x: x[[0, 2]], "an array is copied from the host to the GPU"),
+        (lambda cupy, x: cupy.concatenate([x] * 9), "an array is copied from the host to the GPU"),
+        (lambda cupy, x: cupy.repeat(x, [1, 2, 3], axis=0), "an array is copied from the host to the GPU"),
         (lambda cupy, x: x @ x, "cuBLAS"),
         (lambda cupy, x: 1 / 0, "ZeroDivisionError: division by zero"),
     ],
-    ids=["get", "asarray", "cublas", "error"],
+    ids=["get", "asarray", "list", "concatenate", "repeat", "cublas", "error"],
 )
 def test_what_it_cannot_hold_is_refused_with_the_reason_and_the_place(work, reason, cupy):
     x = cupy.ones((3, 3))
@@ -208,6 +212,12 @@ def test_what_it_cannot_hold_is_refused_with_the_reason_and_the_place(work, reas
     assert gc.isenabled()
     assert cupy.asarray(np.ones(3)).tolist() == [1, 1, 1]
     assert Graph(lambda: x + 1, new_pool()).replay().get().tolist() == [[2] * 3] * 3
+
+
+def test_any_number_of_arrays_is_concatenated_in_a_graph(cupy):
+    pieces = [cupy.full((2,), float(i)) for i in range(75)]
+    graph = Graph(lambda: concatenate(pieces), new_pool())
+    assert graph.replay().tolist() == [i for i in range(75) for _ in range(2)]
 
 
 def test_an_error_that_is_swallowed_still_ends_the_capture(cupy):
