@@ -9,7 +9,7 @@ from .autograd import Tensor, grad
 from .backend import default
 from .backend.gpu import memory
 
-SMALL = 4, 8  # images of the trials
+SMALL = 8  # images of the smallest trial
 SPARE = 0.9  # share of the free memory that a step may take: pools round up, and other programs come and go
 
 
@@ -26,7 +26,7 @@ def explained(training, error):
         forget(again)
         fits, image = 0, 0
     if fits < 1:
-        return f"the GPU's memory does not hold this model, even with a batch of {SMALL[1]}. Take a smaller model."
+        return f"the GPU's memory does not hold this model, even with a batch of {SMALL}. Take a smaller model."
     free = f"{memory.available() / 2**20:.0f} MiB are free, and an image takes {image / 2**20:.2g} MiB"
     return f"the GPU's memory does not hold a step with a batch of {size}. By a trial, {free}: try --batch-size {fits}."
 
@@ -38,11 +38,24 @@ def forget(error):
 
 
 def trial(training):
-    """(images that fit into a batch, bytes for each of them), by two small batches, below the present size."""
-    small, large = (memory.needed(lambda n=n: compute(training, n)) for n in SMALL)
-    image = max(1, (large - small) / (SMALL[1] - SMALL[0]))
-    fits = int((SPARE * memory.available() - (small - image * SMALL[0])) / image)
-    fits = min(fits, training.loader.batch_size - 1)
+    """(images that fit into a batch, bytes for each of them), by the largest batches that do: half, a quarter, ...
+
+    Of small ones nothing can be told: their images find room in what the gradients of the weights leave free.
+    """
+    size = training.loader.batch_size
+    n = max(SMALL, size // 2)
+    while True:
+        try:
+            half, whole = (memory.needed(lambda n=n: compute(training, n)) for n in (n // 2, n))
+            break
+        except MemoryError as error:
+            if n == SMALL:
+                raise
+            forget(error)
+        n = max(SMALL, n // 2)
+    image = max(1, (whole - half) / (n - n // 2))
+    fits = int((SPARE * memory.available() - (whole - image * n)) / image)
+    fits = min(fits, size - 1)
     return fits if fits < 16 else fits // 8 * 8, image
 
 

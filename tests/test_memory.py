@@ -107,6 +107,25 @@ def test_what_is_needed_is_the_most_that_is_held_at_a_time(fake_cupy):
     assert memory.needed(work) == 4096 + 12288  # pools hand out multiples of 512
 
 
+def test_measuring_loses_no_memory(fake_cupy):
+    """Neither of what was freed nor of what an error left behind; nor is a piece used that lies free elsewhere."""
+    backend.use("cupy")
+    kept = [fake_cupy.zeros(1000, np.float32) for _ in range(3)]
+    del kept[1]
+    left = memory.available()
+
+    def failing():
+        a = fake_cupy.zeros(1000, np.float32)
+        raise MemoryError(f"{a.size}")
+
+    assert memory.needed(lambda: fake_cupy.zeros(1000, np.float32)) == 4096
+    with pytest.raises(MemoryError) as raised:
+        memory.needed(failing)
+    traceback.clear_frames(raised.tb)
+    gc.collect()
+    assert memory.available() == left
+
+
 def test_on_the_cpu_a_smaller_batch_is_advised(monkeypatch):
     training = training_of("vae dense", 64)
 

@@ -48,8 +48,11 @@ class OutOfMemoryError(MemoryError):
     pass
 
 
+_lost = []  # sizes of blocks that lay free in pools that were forgotten: those of CuPy 14 refer in circles
+
+
 def memory_left():
-    return memory_size - sum(pool.held for pool in _pools)
+    return memory_size - sum(pool.held for pool in _pools) - sum(_lost)
 
 
 class Memory:
@@ -78,7 +81,7 @@ class MemoryPool:
     """
 
     def __init__(self, allocator=None):
-        self.free, self.used, self.held = {}, 0, 0
+        self.free, self.used, self.held, self.lost = {}, 0, 0, _lost
         self.allocator = allocator or (lambda size: MemoryPointer(Memory(size), 0))
         _pools.add(self)
 
@@ -105,6 +108,9 @@ class MemoryPool:
                     text = f"Out of memory allocating {size:,} bytes (allocated so far: {self.used:,} bytes)"
                     raise OutOfMemoryError(text) from None
                 self._give_back()
+
+    def __del__(self):
+        self.lost.append(self.free_bytes())
 
     def set_limit(self, size=None, fraction=None):
         assert (size, fraction) == (0, None), "the stand-in knows no limits"
@@ -248,6 +254,8 @@ def set_pinned_memory_allocator(allocator):
 
 def install(cupy):
     """Give the module `cupy` its streams, graphs and pools, all as new."""
+    global _lost
+    _lost = []
     streams.clear()
     _pools.clear()
     _driver.clear()
