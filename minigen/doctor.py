@@ -14,6 +14,8 @@ OLDEST_CUDA, NEWEST_CUDA = 12, 13  # those that CuPy 13 and 14 have wheels for
 CUDA_13_CAPABILITY = 7, 5  # CUDA 13 no longer serves older cards
 OWN_KERNELS = 8, 0  # tensor cores with TF32 and cp.async; older cards run the portable path
 
+REPORT = "Train with --backend numpy, and report this with the lines above: it is a fault of minigen's."
+
 INIT_ERRORS = {
     3: ("the driver was not initialised", "Restart the machine."),
     46: ("the GPU is in use by another process alone", "Wait for it, or ask for another compute mode."),
@@ -123,11 +125,13 @@ def wheel(machine):
 def computing(machine):
     if machine.trouble is None:
         found = [Finding("computing", True, "CuPy compiles and computes")]
+        if machine.kernels:
+            return [*found, Finding("kernels", False, f"minigen's own fail: {machine.kernels}", REPORT)]
         old = [d.name for d in machine.driver.devices if d.capability < OWN_KERNELS]
         if old:
             text = f"{', '.join(old)}: minigen's own kernels need compute capability 8.0; the portable ones serve"
             found.append(Finding("kernels", None, text))
-        return found
+        return found if old else [*found, Finding("kernels", True, "minigen's own compile and compute")]
     if "nvrtc" in machine.trouble or "cudart" in machine.trouble or ".h" in machine.trouble:
         right = right_wheel(machine)
         advice = f'CUDA\'s compiler is missing: pip install "cuda-toolkit[cublas,cudart,nvrtc]=={right}.*"'

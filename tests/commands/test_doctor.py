@@ -3,7 +3,7 @@
 import pytest
 
 from minigen import doctor
-from minigen.backend.gpu import driver
+from minigen.backend.gpu import conv, driver
 from minigen.backend.gpu.driver import Device, Driver, Machine
 
 ADA = Device("Some Ada card", (8, 9), 24 << 30)
@@ -19,6 +19,7 @@ def machine(**changes):
         "driver": Driver(0, (13, 0), [ADA]),
         "wheels": {"cupy-cuda13x": "14.2.0"},
         "trouble": None,
+        "kernels": None,
         "visible": None,
         "container": False,
     }
@@ -67,6 +68,7 @@ def test_all_is_well():
             "cuda-toolkit[cublas,cudart,nvrt",
         ),
         ({"trouble": "OutOfMemoryError: out of memory"}, "out of memory", "nvidia-smi"),
+        ({"kernels": "CompileException: nvrtc: error"}, "minigen's own fail: CompileException", "fault of minigen's"),
         ({"trouble": "ImportError: numpy.core"}, "numpy.core", "show_config"),
     ],
 )
@@ -163,6 +165,18 @@ def test_what_cupy_says_is_reported_in_one_line(fake_cupy, monkeypatch):
     assert driver.try_cupy() == said
     monkeypatch.setattr(fake_cupy, "arange", lambda *args, **options: fake_cupy.ones(3))
     assert "came out as [2.0, 2.0, 2.0]" in driver.try_cupy()
+
+
+def test_a_product_that_is_wrong_is_noticed(fake_cupy, monkeypatch):
+    assert driver.try_kernels() is None
+    monkeypatch.setattr(conv, "matmul", lambda a, b: 1.02 * (a @ b))
+    assert driver.try_kernels() == "a matrix product is off by 2.0e-02 of its size"
+
+    def fails(a, b):
+        raise RuntimeError("no such\nkernel")
+
+    monkeypatch.setattr(conv, "matmul", fails)
+    assert driver.try_kernels() == "RuntimeError: no such kernel"
 
 
 def test_the_command_tells_about_this_machine(capsys):

@@ -8,7 +8,10 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 PCI = Path("/sys/bus/pci/devices")
+LOOSEST = 1e-2  # relative error of a product in bfloat16, the coarsest precision that it may be set to
 NVIDIA = "0x10de"  # the vendor's number on the PCI bus
 COMPUTE_CAPABILITY = 75, 76  # CUdevice_attribute: major, minor
 
@@ -39,6 +42,7 @@ class Machine:
     driver: None where its library cannot be loaded.
     wheels: {distribution: version} of all CuPy that is installed.
     trouble: what CuPy said when it was tried, or None.
+    kernels: what was wrong with a product by minigen's own kernel, or None.
     """
 
     system: str
@@ -47,6 +51,7 @@ class Machine:
     driver: Driver | None
     wheels: dict[str, str]
     trouble: str | None
+    kernels: str | None
     visible: str | None  # CUDA_VISIBLE_DEVICES
     container: bool
 
@@ -54,13 +59,15 @@ class Machine:
 def look():
     """This machine. Imports CuPy, and computes with it, where it is installed."""
     wheels = installed_wheels()
+    trouble = try_cupy() if wheels else None
     return Machine(
         system=platform.system(),
         processor=platform.machine(),
         cards=cards_on_the_bus(),
         driver=ask_driver(),
         wheels=wheels,
-        trouble=try_cupy() if wheels else None,
+        trouble=trouble,
+        kernels=try_kernels() if wheels and trouble is None else None,
         visible=os.environ.get("CUDA_VISIBLE_DEVICES"),
         container=Path("/.dockerenv").exists() or Path("/run/.containerenv").exists(),
     )
@@ -143,6 +150,21 @@ def try_cupy():
     except Exception as error:
         return f"it finds a GPU, but cannot use it ({_in_one_line(error)})"
     return None if found == [0, 2, 4] else f"it computes wrong results: 2 * [0, 1, 2] came out as {found}"
+
+
+def try_kernels():
+    """None where a product by minigen's own kernel comes out as NumPy's; else what is the matter, in one line."""
+    import cupy
+
+    from .conv import matmul
+
+    a = np.random.default_rng(0).standard_normal((64, 96), np.float32)
+    try:
+        found = matmul(cupy.asarray(a), cupy.asarray(a).T).get()
+    except Exception as error:
+        return _in_one_line(error)
+    error = float(np.linalg.norm(found - a @ a.T) / np.linalg.norm(a @ a.T))
+    return None if error < LOOSEST else f"a matrix product is off by {error:.1e} of its size"
 
 
 def _in_one_line(error):
