@@ -11,6 +11,7 @@ holds for the whole process, for products from then on, forward and backward, wh
 
 float32: each factor is a sum of two TF32 numbers, and three of their four products are taken: as exact as NumPy's
 product (1.5e-7, 2.9e-7, 3.7e-7), at about a third of the speed of tf32. An infinite factor gives NaN.
+On the GPU numbers below 1.2e-38 count as 0 in all arithmetic: CuPy compiles every kernel so (-ftz=true).
 float16: nothing beyond 65504, and fewer bits below 6.1e-5, none below 3e-8: gradients want their loss scaled.
 
 The figures are those of the kernels emulated on the CPU, with sums cut off as tensor cores do it (Fasi et al. 2021,
