@@ -3,6 +3,12 @@
 import json
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import minigen
 
 NOT_NEEDED = {"matplotlib", "cupy", "PIL", "tqdm", "threadpoolctl", "torch", "scipy"}
 
@@ -60,3 +66,14 @@ def test_importing_minigen_takes_less_than_a_fifth_of_a_second():
         print([middle - start, end - start])"""
     numpy, total = (min(times) for times in zip(*[fresh(program) for _ in range(5)]))
     assert total < max(0.2, 0.2 * numpy / 0.08)
+
+
+def test_everything_that_is_not_python_is_packaged():
+    package = Path(minigen.__file__).parent
+    pyproject = package.parent / "pyproject.toml"
+    if not pyproject.is_file():
+        pytest.skip("minigen is installed, not a clone")
+    patterns = tomllib.loads(pyproject.read_text())["tool"]["setuptools"]["package-data"]["minigen"]
+    packaged = {path for pattern in patterns for path in package.glob(pattern)}
+    others = {p for p in package.rglob("*") if p.is_file() and p.suffix != ".py" and "__pycache__" not in p.parts}
+    assert others - packaged == set()
