@@ -13,8 +13,8 @@ Phases.  The input gradient of a convolution with stride s is s² small convolut
 residue of the pixel's position mod s, each with the taps that can reach it.  Nothing is scattered, nothing added
 twice.  For images of few channels it is cheaper to add whole planes: see cpu_planar.py.
 
-Bands.  Output rows (and columns) near the border do not see the whole kernel.  Rows that see the same taps form a band and skip
-the others: on 7×7 maps a 5×5 kernel saves a sixth of the products along each axis, 31 % in all.
+Bands.  Output rows and columns near the border do not see the whole kernel.  Those that see the same taps form a band,
+which skips the others: on 7×7 maps a 5×5 kernel saves a sixth of the products along each axis, 31 % in all.
 """
 
 import functools

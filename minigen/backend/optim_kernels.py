@@ -1,4 +1,4 @@
-"""The updates of the optimisers, in place on flat arrays; one source for NumPy and CuPy.
+"""The updates of the optimisers, in place on flat arrays: for NumPy, and for CuPy what gpu/optim.cu does not serve.
 
 An update is a chain of ten ufuncs over every parameter.  On the CPU it runs in 1 MiB pieces, so that each link
 finds the numbers in the cache: 5 times faster for 5 M parameters.  On the GPU the piece is everything.

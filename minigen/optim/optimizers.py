@@ -104,7 +104,7 @@ class SGD(Optimizer):
 
 
 class Momentum(SGD):
-    """SGD with momentum 0.9: the velocity is an average over about 1/(1 − μ) = 10 gradients.       Polyak 1964"""
+    """SGD with momentum 0.9: the velocity is the sum of about the last 1/(1 − μ) = 10 gradients.       Polyak 1964"""
 
     def __init__(self, parameters, lr=1e-3, momentum=0.9, nesterov=False, weight_decay=0.0):
         super().__init__(parameters, lr, momentum, 0.0, weight_decay, nesterov)
