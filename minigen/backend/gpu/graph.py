@@ -13,6 +13,10 @@ from pathlib import Path
 
 from ..capturing import NotCapturable, capturing, refuse
 
+CUBLAS = (
+    "a matrix product is left to cuBLAS, which CuPy does not capture: of float64, of groups, of a batch of matrices, or "
+    "on a GPU older than compute capability 8.0"
+)
 PACKAGE = Path(__file__).parents[2]
 
 
@@ -111,5 +115,7 @@ def reason_of(error):
     outside = [f for f in frames if not library(f)]
     where = (outside or frames)[-1]
     what = str(error) if isinstance(error, NotCapturable) else f"{type(error).__name__}: {error}"
+    if isinstance(error, NotImplementedError) and "cuBLAS" in what:
+        what = CUBLAS
     layer = f", in {error.in_module}" if getattr(error, "in_module", None) else ""
     return f"{what} ({Path(where.filename).name}:{where.lineno}, in {where.name}{layer})"
