@@ -14,8 +14,8 @@ from pathlib import Path
 from ..capturing import NotCapturable, capturing, refuse
 
 CUBLAS = (
-    "a matrix product is left to cuBLAS, which CuPy does not capture: of float64, of groups, of a batch of matrices, or "
-    "on a GPU older than compute capability 8.0"
+    "a matrix product is left to cuBLAS, which CuPy does not capture: that of float64, of groups, of a batch of "
+    "matrices, or any on a GPU older than compute capability 8.0"
 )
 PACKAGE = Path(__file__).parents[2]
 
