@@ -2,7 +2,8 @@
 
 Its arrays hold NumPy arrays but are none: they refuse implicit conversion and any mixing with np.ndarray, in operators,
 functions, indices and assignments; reductions give arrays of shape (), never scalars. Only names that CuPy 13 has are
-there, with the options CuPy has. What it cannot tell: speed, races, real float32 rounding of a GPU.
+there, with the options CuPy has. What it cannot tell: speed, races, real float32 rounding of a GPU; and whether CuPy
+itself does what is expected of it here, which tests/real_cupy can: there the real one runs, without values, on no GPU.
 """
 
 import contextlib

@@ -1,0 +1,80 @@
+"""On the real CuPy, on a GPU that does nothing: every model trains as graphs. Run by test_real_cupy.py."""
+
+import pytest
+from real_cupy import inside
+from training_cases import MODEL_CASES, training_of
+
+from minigen import set_precision
+from minigen.backend import use
+from minigen.captured import Snapshot
+
+FORBIDDEN = "bad launch", "wrong stream", "missing", "captured bad launch", "captured wrong stream", "captured missing"
+HOST = "copy to the host", "wait"
+
+
+@pytest.fixture(autouse=True)
+def device(monkeypatch):
+    use("cupy")
+    compared = Snapshot.difference
+
+    def no_difference(a, b):  # the comparison is asked for; what it finds is what was in the memory
+        compared(a, b)
+
+    monkeypatch.setattr(Snapshot, "difference", no_difference)
+
+
+def trained(case, **options):
+    """(training, log) of a small model as graphs: the steps until all its objectives have been captured."""
+    inside.log()
+    training = training_of(case, graph=True, **options)
+    for _ in range(2 * max(o.every for o in training.objectives)):
+        training.step()
+    return training, inside.log()
+
+
+@pytest.mark.parametrize("case", MODEL_CASES)
+def test_a_model_trains_as_graphs(case):
+    training, lines = trained(case)
+    assert training.graph_note is None
+    assert "capture" in lines
+    assert [line for line in lines if line.startswith("captured launch")]
+    assert not [line for line in lines if line.startswith(FORBIDDEN)]
+
+
+@pytest.mark.parametrize("case", MODEL_CASES)
+def test_a_capture_loads_no_module_copies_nothing_and_frees_nothing(case):
+    _, lines = trained(case)
+    assert {line.split(":")[0] for line in lines if line.startswith("captured")} == {"captured launch"}
+
+
+@pytest.mark.parametrize("case", MODEL_CASES)
+def test_a_replayed_step_waits_for_nothing_and_copies_nothing_to_the_host(case):
+    training, _ = trained(case)
+    for _ in range(5):
+        training.step()
+    lines = inside.log()
+    assert lines.count("replay") == 5
+    assert "capture" not in lines
+    assert not [line for line in lines if line.startswith(HOST)]
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16", "float16"])
+def test_a_model_trains_as_graphs_in_another_precision_with_clipping(precision):
+    set_precision(precision)
+    try:
+        training, lines = trained("gan conv", clip=1.0)
+    finally:
+        set_precision("float32")
+    assert training.graph_note is None
+    assert not [line for line in lines if line.startswith(FORBIDDEN)]
+
+
+@pytest.mark.parametrize("case", MODEL_CASES)
+def test_a_training_goes_on_from_its_state(case):
+    training = training_of(case)
+    training.step()
+    arrays, numbers = training.state()
+    again = training_of(case)
+    again.restore(arrays, numbers)
+    again.step()
+    assert again.steps == 2
