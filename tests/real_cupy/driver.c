@@ -195,7 +195,10 @@ int cuModuleGetFunction(P *f, P m, char *name) {
 }
 int cuFuncSetAttribute(Kernel *f, int what, int value) { // 8: shared memory on request
     if (what == 8 && value > 99 << 10) { LOG("bad launch: %s asks for %d bytes shared\n", f->name, value); return INVALID; }
-    if (what == 8) f->shared = value;
+    if (what == 8) {
+        LOG("shared memory on request: %d for %s\n", value, f->name);
+        f->shared = value;
+    }
     return 0;
 }
 int cuFuncGetAttribute(int *value, int what, P f) { *value = 0; return 0; }
