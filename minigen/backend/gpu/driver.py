@@ -1,7 +1,6 @@
 """What a machine has for a GPU: cards, driver and wheels, asked without CuPy; and whether CuPy works on it."""
 
 import ctypes
-import importlib.metadata
 import os
 import platform
 import re
@@ -129,6 +128,8 @@ def _device(library, i):
 
 def installed_wheels():
     """{distribution: version} of every CuPy that pip installed: cupy-cuda12x, cupy-cuda13x, cupy (built here), ..."""
+    import importlib.metadata  # here: it takes longer to import than all the rest of the backend
+
     found = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions() if d.metadata["Name"]}
     return {name: version for name, version in sorted(found.items()) if re.fullmatch(r"cupy(-(cuda|rocm).*)?", name)}
 
