@@ -9,14 +9,13 @@ import sys
 
 import numpy as np
 
-from . import backend
 from .backend import BackendError
-from .data import DataError, load
+from .data import DataError
 from .metrics import diversity, evaluate, judge
 from .models import Classifier
 from .options import number, whole
 from .run import RunError, draw
-from .train import restore_run, where_it_was_trained
+from .train import data_of, restore_run, take_device_of
 
 
 def main(argv=None):
@@ -35,9 +34,9 @@ def main(argv=None):
 
 
 def run(args):
-    backend.use(where_it_was_trained(args.run) if args.backend == "auto" else args.backend)
+    take_device_of(args.run, args.backend)
     config, training = restore_run(args.run)
-    test = load(config["data"], "test", config["size"], config["channels"])
+    test = data_of(config, "test")
     with training.averaged() as model:
         for name, (value, unit) in evaluate(model, test).items():
             print(f"test {name}: {value:.5g} {unit}")
@@ -58,7 +57,7 @@ def consult(args, pixels, test, model):
     images = pixels.transpose(0, 3, 1, 2).astype(np.float32) / 255
     with training.averaged() as classifier:
         verdict = judge(classifier, images, args.threshold)
-    classes = load(config["data"], "test", config["size"], config["channels"]).classes
+    classes = data_of(config, "test").classes
     print(f"judge: {verdict.confident:.1%} of {args.n} images have a class probability of at least {args.threshold}")
     shares = ", ".join(f"{c} {p:.1%}" for c, p in zip(classes, verdict.classes))
     print(f"judge: of these, {shares}; entropy {verdict.entropy:.3f} of {np.log(len(verdict.classes)):.3f} nats")

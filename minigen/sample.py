@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from . import backend
 from .backend import BackendError
-from .data import DataError, load
+from .data import DataError
 from .options import whole
 from .pictures import save_grid
 from .run import RunError, draw, written_whole
-from .train import restore_run, where_it_was_trained
+from .train import data_of, restore_run, take_device_of
 
 
 def main(argv=None):
@@ -32,9 +31,9 @@ def main(argv=None):
 
 
 def sample(args):
-    backend.use(where_it_was_trained(args.run) if args.backend == "auto" else args.backend)
+    take_device_of(args.run, args.backend)
     config, training = restore_run(args.run)
-    test = load(config["data"], "test", config["size"], config["channels"])
+    test = data_of(config, "test")
     columns = args.columns or math.ceil(math.sqrt(args.n))
     with training.averaged() as model:
         images = draw(model, args.n, test, args.seed, columns)

@@ -29,6 +29,7 @@ def config_of(args, own):
 
 
 def data_of(config, split="train"):
+    """The Dataset as configured."""
     return load(config["data"], split, config["size"], config["channels"])
 
 
@@ -91,9 +92,11 @@ def backend_of(folder):
     return load_config(folder, CONFIG)["backend"]
 
 
-def where_it_was_trained(folder):
-    """For `use`: the device of the run, or the CPU where there is no GPU any more."""
-    return "auto" if backend_of(folder) == "cupy" else "numpy"
+def take_device_of(folder, name):
+    """Make the device `name` the default; "auto": that of the run, or the CPU where there is no GPU any more."""
+    if name == "auto" and backend_of(folder) == "numpy":
+        name = "numpy"
+    backend.use(name)  # where "auto" is CuPy if it works
 
 
 def take_device(name, build):

@@ -72,7 +72,7 @@ def bce_logits_grad(g, x, target):
 
 
 def gaussian_kl(mu, logvar):
-    """½(μ² + σ² − ln σ² − 1); expm1 is exact near the prior, where the value is about 0."""
+    """½(μ² + σ² − ln σ² − 1); expm1 keeps the digits of σ² − 1 near the prior."""
     return 0.5 * (mu * mu + (namespace(mu).expm1(logvar) - logvar))
 
 

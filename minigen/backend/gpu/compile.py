@@ -4,7 +4,10 @@ import re
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 FOLDER = Path(__file__).parent
+REALS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}  # the types that most kernels come in
 INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
 
 

@@ -12,13 +12,13 @@ import math
 import numpy as np
 
 from .. import portable, portable_chains
+from .compile import REALS
 
-FLOATS = np.dtype(np.float32), np.dtype(np.float64)
 BOOL = np.dtype(bool)
 
 
 def chain(twin, inputs, formula, lead=0, outputs="T y"):
-    """A kernel with the name, arguments and meaning of its portable `twin`, which serves other types than FLOATS.
+    """A kernel with the name, arguments and meaning of its portable `twin`, which serves other types than REALS.
 
     inputs, formula, outputs: as of cupy.ElementwiseKernel; the names of inputs are those of the twin's arguments. T is
     the type of the arrays; numbers become it.  lead: which argument's order in memory the result takes.
@@ -29,7 +29,7 @@ def chain(twin, inputs, formula, lead=0, outputs="T y"):
         import cupy
 
         x = args[lead]
-        if not all(a.dtype in (x.dtype, BOOL) for a in args if isinstance(a, cupy.ndarray)) or x.dtype not in FLOATS:
+        if not all(a.dtype in (x.dtype, BOOL) for a in args if isinstance(a, cupy.ndarray)) or x.dtype not in REALS:
             return twin(*args)
         f = _compiled(cupy, inputs, outputs, formula, f"minigen_{twin.__name__}")
         if x.ndim != 4 or x.flags.c_contiguous:
@@ -116,7 +116,7 @@ _place = (
 
 def pick(x, classes):
     """(N, C, ...), integers (N, ...) → (N, ...): of each row of C numbers the one named; NaN where there is none."""
-    if x.dtype not in FLOATS:
+    if x.dtype not in REALS:
         return portable_chains.pick(x, classes)
     import cupy
 
@@ -126,7 +126,7 @@ def pick(x, classes):
 
 def place(g, classes, C):
     """The adjoint of `pick`: (N, ...) → zeros (N, C, ...) with each g in its place."""
-    if g.dtype not in FLOATS:
+    if g.dtype not in REALS:
         return portable_chains.place(g, classes, C)
     import cupy
 

@@ -9,9 +9,8 @@ import numpy as np
 
 from .. import portable
 from ..layout import like, rows
-from .compile import ceil_div, kernel
+from .compile import REALS, ceil_div, kernel
 
-TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 THREADS = 256  # a block, as in norm.cu
 CHANNELS = 32  # of a block: 128 bytes of float32, a line of the cache
 ROWS = 32  # as many a thread takes one after another before it is worth another launch
@@ -70,7 +69,7 @@ def batch_norm_grad(g, x, weight, mean, var, eps):
 
 def _served(x, *others):
     """Whether norm.cu takes these arrays: of one type it knows, none of them empty."""
-    return x.dtype in TYPES and x.size > 0 and all(a is None or a.dtype == x.dtype for a in others)
+    return x.dtype in REALS and x.size > 0 and all(a is None or a.dtype == x.dtype for a in others)
 
 
 def _vector(v):
@@ -121,4 +120,4 @@ class _Rows:
         return total
 
     def _kernel(self, name, width):
-        return kernel("norm.cu", name, REAL=TYPES[self.dtype], WIDTH=width)
+        return kernel("norm.cu", name, REAL=REALS[self.dtype], WIDTH=width)

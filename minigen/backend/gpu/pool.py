@@ -4,9 +4,8 @@ import numpy as np
 
 from .. import portable
 from ..layout import channels_first, channels_last
-from .compile import ceil_div, kernel
+from .compile import REALS, ceil_div, kernel
 
-TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 THREADS = 256
 
 
@@ -71,7 +70,7 @@ def sum_pool2d_x(g, kernel, stride, padding, size):
 
 
 def _served(x):
-    return x.dtype in TYPES and x.size > 0
+    return x.dtype in REALS and x.size > 0
 
 
 def _new(x, size, dtype=None):
@@ -92,5 +91,5 @@ def _geometry(image, windows, kernel, stride, padding, dilation):
 
 def _launch(name, arrays, result, *sizes):
     """The kernel `name` with a thread for each element of `result`."""
-    run = kernel("pool.cu", name, REAL=TYPES[arrays[0].dtype])
+    run = kernel("pool.cu", name, REAL=REALS[arrays[0].dtype])
     run((ceil_div(result.size, THREADS),), (THREADS,), (*arrays, np.int64(result.size), *map(np.int32, sizes)))

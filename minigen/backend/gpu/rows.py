@@ -9,9 +9,8 @@ import math
 import numpy as np
 
 from .. import portable_chains
-from .compile import ceil_div, kernel
+from .compile import REALS, ceil_div, kernel
 
-TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 WARP = 32  # threads of the smallest block; CuPy shares shorter rows out among more of them
 ONE_BLOCK = 1 << 15  # so many numbers one block adds in less time than another launch takes
 CHUNK, BLOCKS = 1 << 12, 512  # more are first added in chunks of at least that, by at most so many blocks
@@ -88,14 +87,14 @@ def _row_sum(x, n, factor):
 
     y = cupy.empty(ceil_div(x.size, n), x.dtype)
     width = _width([x], math.gcd(n, x.size))
-    run = kernel("rows.cu", "row_sum", REAL=TYPES[x.dtype], WIDTH=width)
+    run = kernel("rows.cu", "row_sum", REAL=REALS[x.dtype], WIDTH=width)
     run((len(y),), (_threads(n, width),), (x, y, np.int32(n), np.int64(x.size), x.dtype.type(factor)))
     return y
 
 
 def _served(axis, x, *others):
     """Whether rows.cu takes these arrays: of one type it knows, not empty."""
-    return axis is not None and x.dtype in TYPES and x.size > 0 and all(a.dtype == x.dtype for a in others)
+    return axis is not None and x.dtype in REALS and x.size > 0 and all(a.dtype == x.dtype for a in others)
 
 
 def _axes(x, axis):
@@ -130,6 +129,6 @@ def _launch(name, arrays, axis, *options):
     n = math.prod(x.shape[a] for a in axes)
     width = _width(arrays, n)
     y = cupy.empty_like(arrays[0])
-    run = kernel("rows.cu", name, REAL=TYPES[x.dtype], WIDTH=width)
+    run = kernel("rows.cu", name, REAL=REALS[x.dtype], WIDTH=width)
     run((x.size // n,), (_threads(n, width),), (*arrays, y, np.int32(n), *[x.dtype.type(o) for o in options]))
     return y.transpose(tuple(np.argsort(order).tolist()))
