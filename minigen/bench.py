@@ -6,6 +6,7 @@ Examples:
   python -m minigen.bench --against steps.py               and another contender: see benchmarks/contender.py
   python -m minigen.bench --overhead                       what an op costs beyond its arithmetic
   python -m minigen.bench --backend cupy                   on a GPU: checked, timed, taken apart; see benchmarks/gpu.py
+  python -m minigen.bench --backend cupy --tiles           how to share out its products; see benchmarks/gpu_tiles.py
 
 Times are medians over interleaved rounds of a step: forward, backward and Adam. A GAN step updates D and G once each.
 """
@@ -17,7 +18,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from .benchmarks import gpu, overhead
+from .benchmarks import gpu, gpu_tiles, overhead
 from .benchmarks.rounds import ContenderError, ratio, run_rounds
 from .run import RunError, save_json
 
@@ -59,6 +60,7 @@ def parser():
     add("--backend", choices=("numpy", "cupy"), default="numpy", help="cupy: on the GPU (default: numpy)")
     add("--precision", nargs="+", choices=gpu.PRECISIONS, default=gpu.PRECISIONS, help="of products (default: all)")
     add("--minutes", type=float, default=9.0, help="it ends within so many (default: 9)")
+    add("--tiles", action="store_true", help="instead: time every way to share out each product of the steps")
     add("--rehearse", action="store_true", help="tiny nets, on the CPU, with the stand-in for CuPy of the tests")
     return p
 
@@ -187,7 +189,7 @@ def main(argv=None):
             sys.exit(f"python -m minigen.bench: --against {file}: there is no such file.")
     if args.backend == "cupy":
         args.no_torch |= not with_torch(args)
-        gpu.measure(args)
+        gpu.measure(args, gpu_tiles.TilesBench if args.tiles else gpu.Bench)
         return
     rows = overhead.report() if args.overhead else compare(args)
     if args.json:

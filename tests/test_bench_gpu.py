@@ -11,7 +11,8 @@ from backend import emulator, fake_cupy_timed
 
 from minigen import bench
 from minigen.backend import use
-from minigen.benchmarks import gpu, gpu_minigen, gpu_report, gpu_torch, gpu_worker
+from minigen.backend.gpu import conv
+from minigen.benchmarks import gpu, gpu_minigen, gpu_report, gpu_tiles, gpu_torch, gpu_worker
 from minigen.benchmarks.gpu_processes import Clock, Worker, WorkerError
 
 emulated = pytest.mark.skipif(not emulator.AVAILABLE, reason=emulator.WHY_NOT)
@@ -230,3 +231,41 @@ def test_a_rehearsal_writes_everything_down(torch, tmp_path, capsys, monkeypatch
     assert {"matmul", "adam"} <= {c["kernel"] for c in breakdown["calls"]}
     assert len(found["profile"]) == torch
     assert said.count("MLP VAE 2 tf32") == 2
+
+
+# ------------------------------------------------------------------------------------------------ tiles
+
+
+@emulated
+def test_every_product_of_a_step_is_timed_with_every_tile(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(gpu, "WORKLOADS", ["mlpvae"])
+    out = tmp_path / "tiles.json"
+    options = ["--rehearse", "--tiles", "--no-torch", "--precision", "tf32", "--minutes", "5", "--json", str(out)]
+    bench.main(["--backend", "cupy", *options])
+    found, said = json.loads(out.read_text()), capsys.readouterr().out
+    assert found["troubles"] == []
+    (tiles,) = found["tiles"]
+    assert sum(row["calls"] for row in tiles["products"]) == 14  # 5 dense layers: forward and twice backward, but for x
+    assert {row["role"] for row in tiles["products"]} == {"FORWARD", "INPUT", "WEIGHT"}
+    for row in tiles["products"]:
+        assert [t["cost"] for t in row["times"]][row["chosen"]] == min(t["cost"] for t in row["times"])
+        assert all(t["us"] > 0 and t["slabs"] * t["parts"] * conv.SLAB >= row["MNK"][2] for t in row["times"])
+    assert "MLP VAE, tf32: products of a step" in said
+
+
+def test_a_speed_is_that_with_which_the_estimates_would_be_right():
+    first, second = conv.TILES[:2]
+    time = lambda tile, cost, us: {"tile": list(tile[:4]), "cost": cost, "us": us}
+    large = {"times": [time(first, 400, 200), time(second, 500, 500)]}
+    small = {"times": [time(first, 4, 100), time(second, 4, 100)]}
+    found = gpu_tiles.speeds([large, small])
+    assert found == {first[:4]: (first.speed, 0.5, 1), second[:4]: (second.speed / 2, 1.0, 1)}
+
+
+def test_what_better_choices_would_save_is_told(capsys):
+    time = lambda parts, us: {"tile": [64, 64, 32, 32], "parts": parts, "us": us}
+    row = {"role": "FORWARD", "MNK": [8, 4, 2], "calls": 2, "chosen": 0, "times": [time(1, 30.0), time(4, 15.0)]}
+    gpu_tiles.print_losses({"workload": "dcgan", "precision": "tf32", "products": [row, row | {"chosen": 1}]})
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "DCGAN 28×28, tf32: products of a step 90 µs; 60 µs with the best choices (33% less)"
+    assert " ".join(second.split()) == "2× FORWARD 8×4×2 30.0 µs, 64×64×32×32 / 1 → 15.0 µs, 64×64×32×32 / 4"

@@ -51,10 +51,10 @@ A_ROW, A_BREAKDOWN = 12.0, 6.0  # s: with less left, none is begun
 LAST = 8.0  # s that are kept for the end
 
 
-def measure(args):
-    """Everything, as a dict that JSON can hold. Exits with a sentence where CuPy cannot be used."""
+def measure(args, kind):
+    """What a `kind` of Bench finds, as a dict that JSON can hold. Exits with a sentence where CuPy cannot be used."""
     size = REHEARSAL if args.rehearse else FULL
-    bench = Bench(args, size, Clock(args.minutes - LAST / 60))
+    bench = kind(args, size, Clock(args.minutes - LAST / 60))
     try:
         bench.run()
     finally:
@@ -76,21 +76,15 @@ class Bench:
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "command": " ".join(["python", "-m", "minigen.bench", *sys.argv[1:]]),
             "rehearsal": args.rehearse,
-            "device": {},
-            "torch": {},
-            "checks": [],
-            "floors": {},
-            "ceilings": {},
-            "rows": [],
-            "breakdown": [],
-            "profile": [],
-            "troubles": [],
+            **{facts: {} for facts in ("device", "torch", "floors", "ceilings")},
+            **{rows: [] for rows in ("checks", "rows", "breakdown", "profile", "tiles", "troubles")},
         }
 
     def worker(self, name):
         return Worker(self.clock, name, *self.options)
 
-    def run(self):
+    def describe(self):
+        """Who is here: the device, and PyTorch unless it cannot be used."""
         try:
             self.found["device"] = self.minigen.ask("describe", limit=120)
         except WorkerError as error:
@@ -102,6 +96,9 @@ class Bench:
                 self.torch.close()
                 self.torch = None
         gpu_report.print_machine(self.found)
+
+    def run(self):
+        self.describe()
         self.prepare()
         self.ceilings()
         first, *others = self.precisions

@@ -10,6 +10,7 @@ from ..backend import Generator, set_precision, synchronize, use
 from ..backend.gpu import measure
 from .gpu_check import check_kernels, check_workload, period, rounding
 from .gpu_taps import Times, tapped
+from .gpu_tiles import REPEATS, products
 from .workloads import WORKLOADS, training
 
 WAYS = ("eager", "graph")
@@ -95,6 +96,14 @@ class Library:
         n = contender.period
         rows = [{k: v if isinstance(v, str) else v / n for k, v in row.items()} for row in rows]
         return {"step_us": 1e3 * total / n, "host_us": 1e6 * host / n, "calls": rows}
+
+    def tiles(self, workload, precision, batch, thin=1, repeats=REPEATS):
+        """Rows of gpu_tiles.products, of an eager step in which every objective is due."""
+        with rounding(precision):
+            contender = Contender(workload, precision, "eager", batch, thin)
+            for _ in range(contender.period - 1):
+                contender.run.step()
+            return products(contender.run.step, min(repeats, 1) if self.rehearsal else repeats)
 
     def profile(self, workload, precision, batch, thin=1):
         """{"step_us", "kernels": [{"kernel", "launches", "us"}]} a step, as CUPTI sees it: all that runs.

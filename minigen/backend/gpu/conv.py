@@ -227,19 +227,27 @@ MOST_Z = 65535  # blocks along the third axis of a grid
 def share(M, N, K, phases, size, processors):
     """(tile, slabs, parts): what a block computes, how deep, and how many blocks share the depth of one result.
 
-    The unit of time is a slab of the largest tile on one multiprocessor, about half a microsecond. A launch takes as
-    many rounds as the multiprocessors need for all blocks; a block costs its slabs and some four more to start and end.
-    Parts need a second launch, and write and read `size` numbers each; 2 MB pass in a unit.
+    `size` numbers are the result; the product is that of `extents`.
     """
+    work = M, N, K, phases, size, processors
+    return min(choices(*work), key=lambda choice: cost(choice, *work))
+
+
+def choices(M, N, K, phases, size, processors):
+    """All that `share` chooses from."""
     total = ceil_div(K, SLAB)
-
-    def time(choice):
-        tile, slabs, parts = choice
-        blocks = ceil_div(M, tile.BM) * ceil_div(N, tile.BN) * phases * parts
-        area = tile.BM * tile.BN / (128 * 128 * tile.speed)
-        again = 4 + (2 * parts + 1) * size * 4 / 2e6 if parts > 1 else 0
-        return ceil_div(blocks, processors) * (slabs * area + 4 * max(area, 0.1)) + again
-
     depths = {ceil_div(total, parts) for parts in PARTS if parts <= min(total, MOST_Z // phases)} or {0}
-    choices = [(tile, slabs, ceil_div(total, slabs) if slabs else 1) for tile in TILES for slabs in sorted(depths)]
-    return min(choices, key=time)
+    return [(tile, slabs, ceil_div(total, slabs) if slabs else 1) for tile in TILES for slabs in sorted(depths)]
+
+
+def cost(choice, M, N, K, phases, size, processors):
+    """About how long a choice takes, in units of a slab of the largest tile on one multiprocessor: half a microsecond.
+
+    A launch takes as many rounds as the multiprocessors need for all blocks; a block costs its slabs and some four more
+    to start and end. Parts need a second launch, and write and read `size` numbers each; 2 MB pass in a unit.
+    """
+    tile, slabs, parts = choice
+    blocks = ceil_div(M, tile.BM) * ceil_div(N, tile.BN) * phases * parts
+    area = tile.BM * tile.BN / (128 * 128 * tile.speed)
+    again = 4 + (2 * parts + 1) * size * 4 / 2e6 if parts > 1 else 0
+    return ceil_div(blocks, processors) * (slabs * area + 4 * max(area, 0.1)) + again
