@@ -188,7 +188,7 @@ def main(argv=None):
         if not Path(file).is_file():
             sys.exit(f"python -m minigen.bench: --against {file}: there is no such file.")
     if args.backend == "cupy":
-        args.no_torch |= not with_torch(args)
+        args.no_torch |= args.tiles or not with_torch(args)
         gpu.measure(args, gpu_tiles.TilesBench if args.tiles else gpu.Bench)
         return
     rows = overhead.report() if args.overhead else compare(args)

@@ -240,7 +240,7 @@ def test_a_rehearsal_writes_everything_down(torch, tmp_path, capsys, monkeypatch
 def test_every_product_of_a_step_is_timed_with_every_tile(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(gpu, "WORKLOADS", ["mlpvae"])
     out = tmp_path / "tiles.json"
-    options = ["--rehearse", "--tiles", "--no-torch", "--precision", "tf32", "--minutes", "5", "--json", str(out)]
+    options = ["--rehearse", "--tiles", "--precision", "tf32", "--minutes", "5", "--json", str(out)]
     bench.main(["--backend", "cupy", *options])
     found, said = json.loads(out.read_text()), capsys.readouterr().out
     assert found["troubles"] == []

@@ -121,9 +121,9 @@ class TilesBench(Bench):
         self.describe()
         until = COMPILING * self.clock.left() + self.clock.spent()
         with concurrent.futures.ThreadPoolExecutor(processors()) as pool:
-            for precision in self.precisions:
-                for workload in self.args.workloads:
-                    pool.submit(self.compile_tiles, workload, precision, until)
+            pairs = [(w, p) for p in self.precisions for w in self.args.workloads]
+            for compiled in [pool.submit(self.compile_tiles, *pair, until) for pair in pairs]:
+                compiled.result()
         for precision in self.precisions:
             for workload in self.args.workloads:
                 with self.trouble(f"{workload}, {precision}"):
