@@ -26,9 +26,10 @@ from minigen.backend.special import erf
 class RandomFill:
     """ElementwiseKernel where there is no emulator: only those of `gpu.random`, by the NumPy Philox below."""
 
-    def __init__(self, inputs, output, operation, name, preamble):
-        assert inputs.startswith("raw uint64 state"), inputs
+    def __init__(self, inputs, outputs, operation, name, preamble, after_loop):
+        assert outputs.startswith("raw uint64 state"), outputs
         assert "philox" in preamble
+        assert "state[1] += (_ind.size() + 3) / 4" in after_loop
         self.fill = {
             "y = normal(state[1], state[0], i);": philox.normal,
             "y = uniform(word(state[1], state[0], i));": philox.uniform,
@@ -37,16 +38,17 @@ class RandomFill:
                 low + (philox.words(*c).reshape(-1)[: c[2]] * span >> np.uint64(32)).astype(np.int64)
             ),
         }[operation]
-        self.names = [text.split()[1] for text in inputs.split(", ")[1:]]
+        self.names = [text.split()[1] for text in inputs.split(", ") if text]
 
-    def __call__(self, state, *values):
-        *values, out = values
+    def __call__(self, *values):
+        *values, state, out = values
         options = dict(zip(self.names, values, strict=True))
         if out.size:
-            do(lambda out, s: np.copyto(out, self.drawn(s, out, options)), out._host, state._host)
+            do(lambda out, state: self.draw(state, out, options), out._host, state._host)
 
-    def drawn(self, state, out, options):
-        return self.fill(int(state[1]), int(state[0]), out.size, **options).reshape(out.shape)
+    def draw(self, state, out, options):
+        out[...] = self.fill(int(state[1]), int(state[0]), out.size, **options).reshape(out.shape)
+        state[1] += -(-out.size // 4)
 
 
 UFUNCS = """abs add arctan ceil cos divide equal exp expm1 floor greater isfinite isinf isnan less log log1p log2

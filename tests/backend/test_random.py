@@ -1,13 +1,16 @@
 """Generator: seeds, saved states, both devices; and philox.cu, compiled for the host, against published numbers."""
 
 import json
+import math
 import shutil
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from backend import emulator
 from backend import philox as reference
+from backend.fake_kernels import LAUNCHES
 
 from minigen.backend import Generator, to_numpy, use
 from minigen.backend.gpu import random as gpu_random
@@ -155,6 +158,22 @@ def test_two_fills_on_the_device_share_no_number(fake_cupy):
     assert not set(first) & set(second)
     assert Generator(0).uniform((16,)).tolist()[:6] == first
     assert Generator(0).uniform((16,)).tolist()[8:14] == second  # whole blocks of 4 are used up
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (5,), (3000,), (7, 20000)], ids=str)
+def test_a_draw_is_one_launch_and_moves_the_counter_once(fake_cupy, shape):
+    """Whichever block comes last; all of them must have read the counter before."""
+    if not emulator.AVAILABLE:
+        pytest.skip(emulator.WHY_NOT)
+    use("cupy")
+    rng, n = Generator(3), math.prod(shape)
+    for turn in range(3):
+        before = LAUNCHES.copy()
+        found = rng.uniform(shape)
+        assert dict(LAUNCHES - before) == ({"minigen_random": 1} if n else {})
+        expected = reference.uniform(turn * math.ceil(n / 4), 3, n)
+        np.testing.assert_array_equal(found.get(), expected.reshape(shape))
+        assert rng.device.counter == (turn + 1) * math.ceil(n / 4)
 
 
 # ------------------------------------------------------------------------------------------------ philox.cu

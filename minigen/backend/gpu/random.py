@@ -1,6 +1,5 @@
 """Counter-based random numbers on the GPU: `philox.cu` through CuPy's elementwise compiler."""
 
-import math
 from functools import cache
 from pathlib import Path
 
@@ -9,13 +8,21 @@ import numpy as np
 from ..capturing import refuse
 
 SOURCE = Path(__file__).with_name("philox.cu")
+# What every thread does at its end, so that no launch of its own moves the counter on: blocks take tickets when all
+# their threads have read the counter, and the last one writes it. Four numbers use it up by one.
+ADVANCE = """
+__syncthreads();
+if (threadIdx.x == 0) {
+    __threadfence();
+    if (atomicAdd(&state[2], 1ull) == gridDim.x - 1) state[1] += (_ind.size() + 3) / 4, state[2] = 0;
+}"""
 
 
 class Philox:
     """Philox4x32-10. The n-th number of a seed is a function of n alone, so the state is a key and one counter.
 
-    They lie on the device, in an array [key, counter] that each draw reads and moves on: so a captured step draws new
-    numbers at every replay. The array is made at the first draw and never replaced: graphs hold its address.
+    They lie on the device, in an array [key, counter, tickets] that each draw reads and moves on: so a captured step
+    draws new numbers at every replay. The array is made at the first draw and never replaced: graphs hold its address.
     """
 
     def __init__(self, seed, counter=0):
@@ -59,15 +66,13 @@ class Philox:
             refuse("a random generator draws for the first time")
             self.array = self._start_on_device()
         out = cupy.empty(shape, dtype)
-        _kernel(expression, dtype, arguments)(self.array, *values, out)
-        counter = self.array[1:]
-        counter += np.uint64(-(-math.prod(out.shape) // 4))
+        _kernel(expression, dtype, arguments)(*values, self.array, out)
         return out
 
     def _start_on_device(self):
         import cupy
 
-        return cupy.asarray(np.array(self.start, np.uint64))
+        return cupy.asarray(np.array([*self.start, 0], np.uint64))
 
 
 @cache
@@ -75,9 +80,10 @@ def _kernel(expression, dtype, arguments):
     import cupy
 
     return cupy.ElementwiseKernel(
-        ", ".join(filter(None, ["raw uint64 state", arguments])),
-        f"{dtype} y",
+        arguments,
+        f"raw uint64 state, {dtype} y",
         f"y = {expression};",
         "minigen_random",
         preamble=SOURCE.read_text(),
+        after_loop=ADVANCE,
     )
