@@ -10,3 +10,13 @@ def fake_cupy():
 
     with installed() as cupy:
         yield cupy
+
+
+@pytest.fixture(autouse=True)
+def precision_as_it_was():
+    """What a test sets the precision of products to does not outlast it."""
+    from minigen.backend import precision
+
+    before = precision.precision()
+    yield
+    precision.set_precision(before)
