@@ -25,41 +25,43 @@ import operator
 import numpy as np
 
 from . import conv_axes, cpu_planar, threads
+from .cpu_elementwise import finish
 from .layout import channels_first, channels_last
 
 COLUMNS = 2 << 20  # bytes of columns that are made and multiplied at a time
 INPUT = 2 << 20  # bytes of padded input that are made at a time
 
 
-def conv2d(x, weight, bias, stride, padding, dilation, groups, out_size=None):
+def conv2d(x, weight, bias, stride, padding, dilation, groups, out_size=None, slope=1.0):
     """Cross-correlation as in PyTorch: (N, C, H, W), (O, C/groups, kh, kw), (O,) or None → (N, O, OH, OW).
 
     stride, padding, dilation: pairs (height, width).  out_size=(OH, OW): so many rows and columns, of an image with
     zeros all around; needed where this runs as the adjoint of a `conv2d_x` whose size leaves trailing rows unread.
+    slope: the result goes through leaky ReLU of that slope.
     """
     x, w = channels_last(x), channels_last(weight)
     kernel = w.shape[1:3]
     out_size = out_size or conv_axes.output_size(x.shape[1:3], kernel, stride, padding, dilation)
     y = np.empty((len(x), *out_size, len(w)), np.result_type(x, w))
     plan = _Plan(conv_axes.windows, x, out_size, kernel, stride, padding, dilation, groups)
-    _correlate(plan, w, y, bias)
+    _correlate(plan, w, y, bias, slope)
     return channels_first(y)
 
 
-def conv2d_x(g, weight, size, stride, padding, dilation, groups, bias=None):
+def conv2d_x(g, weight, size, stride, padding, dilation, groups, bias=None, slope=1.0):
     """Adjoint of `conv2d` in x, the transposed convolution: (N, O, OH, OW), (O, C/groups, kh, kw) → (N, C, H, W).
 
-    size=(H, W) of the result.  bias: (C,) or None, added to the result.
+    size=(H, W) of the result.  bias: (C,) or None, added to the result.  slope: as of `conv2d`.
     """
     g, w = channels_last(g), channels_last(weight)
     O, kh, kw, Cg = w.shape
     if cpu_planar.suits(Cg, groups):
-        return channels_first(cpu_planar.conv2d_x(g, w, size, stride, padding, dilation, bias))
+        return channels_first(cpu_planar.conv2d_x(g, w, size, stride, padding, dilation, bias, slope))
     x = np.empty((len(g), *size, Cg * groups), np.result_type(g, w))
     kernel = w.reshape(groups, O // groups, kh, kw, Cg).transpose(0, 4, 2, 3, 1)  # groups C/groups kh kw O/groups
     kernel = kernel.reshape(Cg * groups, kh, kw, O // groups)[:, ::-1, ::-1]  # so that taps rise where g's index does
     plan = _Plan(conv_axes.phases, g, size, (kh, kw), stride, padding, dilation, groups)
-    _correlate(plan, kernel, x, bias)
+    _correlate(plan, kernel, x, bias, slope)
     return channels_first(x)
 
 
@@ -81,12 +83,6 @@ def conv2d_w(x, g, size, stride, padding, dilation, groups):
     flop = 2 * g.size * size[0] * size[1] * Cg
     w = functools.reduce(operator.add, threads.run(part, threads.parts(len(x), flop)))
     return channels_first(w.reshape(O, *size, Cg))
-
-
-def _add_bias(y, bias):
-    """y (n, H, W, O) += bias (O,), contiguous: a whole image to a row, since short inner loops cost twice as much."""
-    flat = y.reshape(len(y), math.prod(y.shape[1:]))
-    flat += np.tile(bias, y.shape[1] * y.shape[2])
 
 
 # ------------------------------------------------------------------------------------------ columns and products
@@ -195,8 +191,11 @@ def _slice(taps):
     return slice(taps.start, taps.stop, taps.step)
 
 
-def _correlate(plan, kernel, y, bias):
-    """y (N, OH, OW, O) = the correlations of plan.x (N, H, W, C) with kernel (O, kh, kw, C/groups), plus bias."""
+def _correlate(plan, kernel, y, bias, slope):
+    """y (N, OH, OW, O) = the correlations of plan.x (N, H, W, C) with kernel (O, kh, kw, C/groups), plus bias (O,).
+
+    It all goes through leaky ReLU of that slope.
+    """
     O = y.shape[3]
     Og = O // plan.groups
     if not plan.covers_all:
@@ -211,8 +210,7 @@ def _correlate(plan, kernel, y, bias):
                 np.matmul(columns, w, out=out.reshape(-1, O)[:, k * Og : (k + 1) * Og])
             else:
                 out[..., k * Og : (k + 1) * Og] = (columns @ w).reshape(*out.shape[:3], Og)
-        if bias is not None:
-            _add_bias(y[lo:hi], bias)
+        finish(y[lo:hi].reshape(-1, O), bias, slope)  # doing so block by block costs more: they are small
 
     products = sum(a.count * b.count * matrices[a, b].size for a, b in plan.pairs)
     threads.run(part, threads.parts(len(y), 2 * len(y) * products))

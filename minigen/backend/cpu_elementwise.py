@@ -32,6 +32,36 @@ def in_memory_order(x, like):
     return x.ravel(order="K")
 
 
+def wide(M, C):
+    """The shape in which (M, C) rows are worked on, and a function that repeats a vector (C,) along such a row.
+
+    Several rows are taken as one, up to 2048 numbers long: a ufunc spends 10 ns on each inner loop.
+    """
+    k = math.gcd(M, 1 << max(0, (2048 // max(1, C)).bit_length() - 1))
+    return (M // k, k * C), lambda vector: np.tile(vector, k)
+
+
+def rows_at_a_time(shape):
+    """How many rows of matrices of that shape to take as a piece: half as much as of vectors, for there are more."""
+    return max(1, threads.CHUNK // 2 // max(1, shape[1]))
+
+
+def finish(y, bias, slope):
+    """y (M, C) ← leaky ReLU of y + bias, in place, on this thread.  bias: (C,) or None; slope 1: no leaky ReLU."""
+    if bias is None and slope == 1:
+        return
+    if y.flags.c_contiguous:  # not a share of longer rows
+        shape, spread = wide(*y.shape)
+        y, bias = y.reshape(shape), None if bias is None else spread(bias)
+    step = rows_at_a_time(y.shape)
+    for i in range(0, len(y), step):
+        piece = y[i : i + step]
+        if bias is not None:
+            piece += bias
+        if slope != 1:
+            np.maximum(piece, slope * piece if slope else np.zeros_like(piece), out=piece)  # as in leaky_relu
+
+
 def leaky_relu(x, slope):
     """max(x, slope·x) for 0 ≤ slope ≤ 1; relu is slope 0.  Raises ValueError for a slope outside [0, 1]."""
     if not 0 <= slope <= 1:
@@ -49,16 +79,16 @@ def leaky_relu(x, slope):
 
 def leaky_relu_grad(g, out, slope):
     """x̄ = g where out > 0, slope·g elsewhere.  The sign of `out` is the sign of x, so x need not be kept."""
+    return apply(lambda dx, g, out: pull_leaky_relu(dx, g, out > 0, slope), np.empty_like(out), g, out)
 
-    def piece(dx, g, out):
-        if slope == 0:
-            np.multiply(g, out > 0, out=dx)
-        else:
-            np.multiply(out > 0, dx.dtype.type(1 - slope), out=dx)  # a Python float would make it a float64 loop
-            dx += slope
-            dx *= g
 
-    return apply(piece, np.empty_like(out), g, out)
+def pull_leaky_relu(dx, g, positive, slope):
+    """dx = g where x was positive, slope·g elsewhere."""
+    dx[...] = positive  # a third of the time of a product with booleans
+    if slope:
+        dx *= 1 - slope
+        dx += slope
+    dx *= g
 
 
 def tanh(x):

@@ -14,6 +14,7 @@ import itertools
 import numpy as np
 
 from . import threads
+from .cpu_elementwise import finish
 
 FEW = 4  # channels up to which planes win
 PLANES = 4 << 20  # bytes of planes that are made and added at a time
@@ -23,7 +24,7 @@ def suits(channels, groups):
     return channels <= FEW and groups == 1
 
 
-def conv2d_x(g, w, size, stride, padding, dilation, bias):
+def conv2d_x(g, w, size, stride, padding, dilation, bias, slope):
     """As `cpu_conv.conv2d_x` for one group, all channels-last: g (N, OH, OW, O), w (O, kh, kw, C) → (N, H, W, C)."""
     N, OH, OW, O = g.shape
     _, *kernel, C = w.shape
@@ -37,6 +38,7 @@ def conv2d_x(g, w, size, stride, padding, dilation, bias):
             planes = (matrix @ g[i:j].reshape(-1, O).T).reshape(*kernel, C, j - i, OH, OW)
             phases = _add_planes(planes, size, stride, padding, dilation)
             _interleave(phases, x[i:j], stride, padding, bias)
+            finish(x[i:j].reshape(-1, C), None, slope)
 
     threads.run(part, threads.parts(N, 2 * g.size * len(matrix)))
     return x

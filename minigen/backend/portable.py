@@ -69,16 +69,16 @@ def _by_group(g, groups):
     return g.reshape(-1, groups, g.shape[3] // groups).transpose(1, 0, 2)
 
 
-def conv2d(x, weight, bias, stride, padding, dilation, groups, out_size=None):
+def conv2d(x, weight, bias, stride, padding, dilation, groups, out_size=None, slope=1.0):
     x, w = channels_last(x), channels_last(weight)
     kernel = w.shape[1:3]
     out_size = out_size or output_size(x.shape[1:3], kernel, stride, padding, dilation)
     y = _columns(x, kernel, stride, padding, dilation, groups, out_size) @ _matrices(w, groups)
     y = y.transpose(1, 0, 2).reshape(len(x), *out_size, len(w))
-    return channels_first(namespace(x).ascontiguousarray(y if bias is None else y + bias))
+    return channels_first(namespace(x).ascontiguousarray(_finished(y, bias, slope)))
 
 
-def conv2d_x(g, weight, size, stride, padding, dilation, groups, bias=None):
+def conv2d_x(g, weight, size, stride, padding, dilation, groups, bias=None, slope=1.0):
     g, w = channels_last(g), channels_last(weight)
     (n, *out_size, _), (_, *kernel, c) = g.shape, w.shape
     columns = _by_group(g, groups) @ _matrices(w, groups).transpose(0, 2, 1)
@@ -88,7 +88,7 @@ def conv2d_x(g, weight, size, stride, padding, dilation, groups, bias=None):
     for a, b, view in _taps(x, kernel, stride, dilation, out_size):  # col2im
         view += columns[:, :, :, :, a, b].transpose(1, 2, 3, 0, 4).reshape(view.shape)
     x = x[:, padding[0] : padding[0] + size[0], padding[1] : padding[1] + size[1]]
-    return channels_first(namespace(g).ascontiguousarray(x if bias is None else x + bias))
+    return channels_first(namespace(g).ascontiguousarray(_finished(x, bias, slope)))
 
 
 def conv2d_w(x, g, size, stride, padding, dilation, groups):
@@ -96,6 +96,12 @@ def conv2d_w(x, g, size, stride, padding, dilation, groups):
     columns = _columns(x, size, stride, padding, dilation, groups, g.shape[1:3])
     w = _by_group(g, groups).transpose(0, 2, 1) @ columns  # groups, O/groups, kh·kw·C/groups
     return channels_first(namespace(x).ascontiguousarray(w.reshape(g.shape[3], *size, -1)))
+
+
+def _finished(y, bias, slope):
+    """What a layer does with its product: adds the bias (C,) along the last axis, then leaky ReLU of that slope."""
+    y = y if bias is None else y + bias
+    return y if slope == 1 else leaky_relu(y, slope)
 
 
 # -------------------------------------------------------------------------------------------------- norms
@@ -109,21 +115,32 @@ def _per_channel(v, x):
     return v.reshape(1, -1, 1, 1) if x.ndim == 4 else v
 
 
-def batch_norm(x, weight, bias, eps):
-    count = x.size // x.shape[1]
-    mean = channel_sum(x) / count
+def batch_norm(x, weight, bias, eps, slope=1.0, running=None):
+    M = x.size // x.shape[1]
+    mean = channel_sum(x) / M
     centred = x - _per_channel(mean, x)
-    var = channel_sum(centred * centred) / count
-    y = centred / _per_channel(namespace(x).sqrt(var + eps), x)
+    var = channel_sum(centred * centred) / M
+    if running is not None:
+        running_mean, running_var, count, momentum = running
+        running_mean += momentum * (mean - running_mean)
+        running_var += momentum * (var * (M / (M - 1)) - running_var)  # the unbiased variance
+        if count is not None:
+            count += 1
+    y = _normalised(x, weight, bias, mean, var, eps)
+    return y if slope == 1 else leaky_relu(y, slope), mean, var
+
+
+def _normalised(x, weight, bias, mean, var, eps):
+    y = (x - _per_channel(mean, x)) / _per_channel(namespace(x).sqrt(var + eps), x)
     if weight is not None:
         y = y * _per_channel(weight, x)
-    if bias is not None:
-        y = y + _per_channel(bias, x)
-    return y, mean, var
+    return y if bias is None else y + _per_channel(bias, x)
 
 
-def batch_norm_grad(g, x, weight, mean, var, eps):
+def batch_norm_grad(g, x, weight, bias, mean, var, eps, slope=1.0):
     count = x.size // x.shape[1]
+    if slope != 1:
+        g = leaky_relu_grad(g, _normalised(x, weight, bias, mean, var, eps), slope)
     inv = 1 / namespace(x).sqrt(var + eps)
     normal = (x - _per_channel(mean, x)) * _per_channel(inv, x)
     dweight, dbias = channel_sum(g * normal), channel_sum(g)
@@ -143,6 +160,11 @@ def leaky_relu(x, slope):
 
 def leaky_relu_grad(g, out, slope):
     return g * ((out > 0) * (1 - slope) + slope).astype(g.dtype)
+
+
+def leaky_relu_bias_grad(g, out, slope):
+    z = leaky_relu_grad(g, out, slope)
+    return z, channel_sum(z)
 
 
 def tanh(x):
@@ -165,9 +187,8 @@ def masked(x, mask, scale):
     return x * mask * scale
 
 
-def matmul(a, b, bias=None):
-    y = a @ b
-    return y if bias is None else y + bias
+def matmul(a, b, bias=None, slope=1.0):
+    return _finished(a @ b, bias, slope)
 
 
 # ------------------------------------------------------------------------------------------------ pooling

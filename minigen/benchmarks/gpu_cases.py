@@ -33,23 +33,38 @@ def cases(seed, large=1):
     of_g = lambda *more: [(normal(N, 15, 13, 36), image, *more), (g, rows, *more)]
     of_out = lambda f: [(g, f(rows)), (normal(N, 15, 13, 36), f(image))]
     return {
-        "conv2d": [(x, w, bias, *PAIR, 1), (few, w_few, None, (2, 2), (2, 1), (1, 1), 1)],
-        "conv2d_x": [(y, w, (14, 12), *PAIR, 1, normal(64)), (one, whole, (4, 4), (1, 1), (0, 0), (1, 1), 1)],
+        "conv2d": [
+            (x, w, bias, *PAIR, 1),
+            (x, w, bias, *PAIR, 1, None, 0.2),
+            (few, w_few, None, (2, 2), (2, 1), (1, 1), 1),
+        ],
+        "conv2d_x": [
+            (y, w, (14, 12), *PAIR, 1, normal(64)),
+            (y, w, (14, 12), *PAIR, 1, normal(64), 0.0),
+            (one, whole, (4, 4), (1, 1), (0, 0), (1, 1), 1),
+        ],
         "conv2d_w": [(x, y, (4, 4), *PAIR, 1), (few, normal(N, 15, 13, 48), (5, 3), (1, 1), (2, 1), (1, 1), 1)],
         "matmul": [
             (rows, normal(50, 100).T, normal(50)),
+            (rows, normal(50, 100).T, normal(50), 0.2),
             (normal(N, 36), normal(36, 100)),
             (rows.T, normal(N, 70)),
             (normal(3, 20, 30), normal(3, 30, 10)),
         ],
         "channel_sum": [(image,), (rows,)],
-        "batch_norm": [(image, normal(36), normal(36), 1e-5), (rows, None, None, 1e-5)],
+        "batch_norm": [
+            (image, normal(36), normal(36), 1e-5),
+            (image, normal(36), normal(36), 1e-5, 0.2, (normal(36), positive(36), np.array(3), 0.1)),
+            (rows, None, None, 1e-5, 0.0, (normal(100), positive(100), None, 0.1)),
+        ],
         "batch_norm_grad": [
-            (normal(N, 15, 13, 36), image, normal(36), normal(36), positive(36), 1e-5),
-            (g, rows, None, normal(100), positive(100), 1e-5),
+            (normal(N, 15, 13, 36), image, normal(36), normal(36), normal(36), positive(36), 1e-5),
+            (normal(N, 15, 13, 36), image, normal(36), normal(36), normal(36), positive(36), 1e-5, 0.2),
+            (g, rows, None, None, normal(100), positive(100), 1e-5, 0.0),
         ],
         "leaky_relu": [(image, 0.2), (rows, 0)],
         "leaky_relu_grad": [(other, image, 0.2), (g, rows, 0)],
+        "leaky_relu_bias_grad": [(other, image, 0.2), (g, rows, 0)],
         **{name: [(image,), (rows,)] for name in ("tanh", "sigmoid", "silu", "gelu")},
         "tanh_grad": of_out(np.tanh),
         "sigmoid_grad": of_out(lambda v: 1 / (1 + np.exp(-v))),

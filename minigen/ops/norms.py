@@ -29,7 +29,7 @@ def _batch_norm_pulled(g, x, weight, out, eps):
     gy, gmean, gvar = g
     _, mean, var = out
     if gmean is None and gvar is None and not any(isinstance(t, Tensor) for t in (gy, x, weight)):
-        return kernels(x).batch_norm_grad(gy, x, weight, mean, var, eps)
+        return kernels(x).batch_norm_grad(gy, x, weight, None, mean, var, eps)
     axes, M = (0, *range(2, x.ndim)), x.size // x.shape[1]
     centred = x - _per_channel(mean, x.ndim)
     rstd = _per_channel((var + eps) ** -0.5, x.ndim)
