@@ -32,7 +32,8 @@ def calls(cupy):
         for x in (image, rows_):
             norm.channel_sum(x)
             norm.batch_norm(x, one, one, 1e-5)
-            norm.batch_norm_grad(x, x, one, one, one, 1e-5)
+            norm.batch_norm_grad(x, x, one, one, one, one, 1e-5)
+            norm.leaky_relu_bias_grad(x, x, 0.2)
         rows.total(rows_, None, False), rows.average(rows_, 1, True)
         for f in (rows.softmax, rows.log_softmax):
             f(rows_, 1)

@@ -16,6 +16,7 @@ EMU_MATH(trunc) EMU_MATH(round) EMU_MATH(rint) EMU_MATH(nearbyint) EMU_MATH(cbrt
 EMU_MATH2(pow) EMU_MATH2(fmin) EMU_MATH2(fmax) EMU_MATH2(fmod) EMU_MATH2(atan2) EMU_MATH2(copysign) EMU_MATH2(hypot)
 extern "C" double fma(double, double, double) noexcept;
 extern "C" float fmaf(float, float, float) noexcept;
+inline float fma(float x, float y, float z) { return fmaf(x, y, z); }
 extern "C" float ldexpf(float, int) noexcept;
 extern "C" int ilogbf(float) noexcept;
 extern "C" int abs(int) noexcept;

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from backend.fake_kernels import LAUNCHES
 from hypothesis import strategies as st
 
 LAYOUTS = ("channels-first", "channels-last", "sliced", "reversed", "transposed-plane")
@@ -36,6 +37,25 @@ def there(cupy, x, dtype):
     order = np.argsort([-s for s in x.strides], kind="stable")
     x = x.astype(dtype) if x.dtype.kind == "f" else x
     return cupy.asarray(np.array(x.transpose(order), order="C")).transpose(np.argsort(order).tolist())
+
+
+def moved(cupy, dtype, *arrays):
+    """Each `there`."""
+    return [there(cupy, a, dtype) for a in arrays]
+
+
+def launched(f, *args):
+    """(result, {kernel: launches}) of a call."""
+    before = LAUNCHES.copy()
+    out = f(*args)
+    return out, dict(LAUNCHES - before)
+
+
+def near(found, expected, tolerance, scale=None):
+    """Within tolerance times the scale, which is that of the largest expected number if none is given."""
+    scale = np.abs(expected).max(initial=0) if scale is None else scale
+    assert found.shape == expected.shape
+    assert np.abs(found.get() - expected).max(initial=0) <= tolerance * scale + 1e-30
 
 
 def is_channels_last(x):

@@ -59,6 +59,14 @@ def test_the_three_are_the_portable_ones_and_adjoint(device, case):
     assert abs(form - np.vdot(dw, w)) < 3e-6 * scale
 
 
+@given(case=convolutions(), slope=st.sampled_from((0.0, 0.2)))
+@settings(max_examples=15, deadline=None)
+def test_leaky_relu_comes_after_the_bias(device, case, slope):
+    x, w, g, b, c, axes = case
+    agree(device, "conv2d", x, w, b, *axes, g.shape[2:], slope)
+    agree(device, "conv2d_x", g, w, x.shape[2:], *axes, c, slope)
+
+
 def test_the_size_of_the_result_follows_from_that_of_the_image(device):
     x, w = random(0, (2, 4, 6, 7)), random(1, (4, 4, 3, 2))
     assert agree(device, "conv2d", x, w, None, (2, 1), (1, 0), (1, 1), 1).shape == (2, 4, 3, 6)
@@ -81,11 +89,11 @@ def test_one_pixel_that_becomes_a_whole_kernel_is_a_dense_layer(device, monkeypa
     product = conv._product
     monkeypatch.setattr(conv, "_product", lambda *args: products.append(args[4]) or product(*args))
     g, w = random(0, (3, 8, 1, 1)), random(1, (8, 4, 3, 2))
-    agree(device, "conv2d_x", g, w, (3, 2), (2, 1), (0, 0), (1, 1), 1)
+    agree(device, "conv2d_x", g, w, (3, 2), (2, 1), (0, 0), (1, 1), 1, None, 0.2)
     assert products == [conv.POINT]
     for size, padding in (((4, 2), (0, 0)), ((3, 2), (1, 0))):  # not quite
         agree(device, "conv2d_x", g, w, size, (2, 1), padding, (1, 1), 1)
-    agree(device, "conv2d_x", g, w, (3, 2), (2, 1), (0, 0), (1, 1), 1, random(2, (4,)))
+    agree(device, "conv2d_x", g, w, (3, 2), (2, 1), (0, 0), (1, 1), 1, random(2, (4,)), 0.2)
     assert products[1:] == [((4, 2), (3, 2), (2, 1), (0, 0), (1, 1)), ((3, 2), (3, 2), (2, 1), (1, 0), (1, 1))] + [
         ((3, 2), (3, 2), (2, 1), (0, 0), (1, 1))
     ]
@@ -112,11 +120,11 @@ def test_what_the_kernel_does_not_serve_is_portable(device):
         assert conv.conv2d_w(double(x), double(g), (3, 3), *plain).dtype == np.float64
         assert conv.matmul(double(x[0, 0]), double(x[0, 1])).dtype == np.float64
         grouped = (1, 1), (0, 0), (1, 1), 2
-        agree(device, "conv2d", x, w[:, :2], None, *grouped)
-        agree(device, "conv2d_x", g, w[:, :2], (6, 6), *grouped)
+        agree(device, "conv2d", x, w[:, :2], random(6, (4,)), *grouped, None, 0.2)
+        agree(device, "conv2d_x", g, w[:, :2], (6, 6), *grouped, random(6, (4,)), 0.2)
         agree(device, "conv2d_w", x, g, (3, 3), *grouped)
         agree(device, "conv2d_x", random(3, (2, 4, 1, 1)), w, (6, 6), (2, 2), (0, 0), (2, 2), 1)
-        agree(device, "matmul", random(4, (2, 3, 4)), random(5, (4, 5)))
+        agree(device, "matmul", random(4, (2, 3, 4)), random(5, (4, 5)), random(6, (5,)), 0.2)
 
 
 def test_older_gpus_take_the_portable_products():

@@ -43,15 +43,16 @@ def matrix(device, x, layout):
 @pytest.mark.parametrize("left", LAYOUTS)
 @pytest.mark.parametrize("right", LAYOUTS)
 @pytest.mark.parametrize("bias", [False, True])
-def test_a_product_takes_matrices_in_any_layout(device, left, right, bias):
+@pytest.mark.parametrize("slope", [0.2, 1.0])
+def test_a_product_takes_matrices_in_any_layout(device, left, right, bias, slope):
     for seed, (m, k, n) in enumerate([(36, 40, 44), (3, 7, 5)]):
         a, b = random(seed, (m, k)), random(seed + 10, (k, n))
         args = (matrix(device, a, left), matrix(device, b, right))
         v = random(seed + 20, (n,)) if bias else None
         strided = on(device, np.repeat(v, 2))[::2] if bias else None
         with launches(igemm=1):
-            found = conv.matmul(*args, strided)
-        close(found, "matmul", a, b, v)
+            found = conv.matmul(*args, strided, slope)
+        close(found, "matmul", a, b, v, slope)
 
 
 @given(
@@ -103,14 +104,14 @@ def test_every_tile_gives_the_same(device, tile):
 def test_a_deep_product_is_shared_by_blocks_and_added_in_their_order(device):
     a, b, bias = random(0, (8, 3000)), random(1, (3000, 12)), random(2, (12,))
     with launches(igemm=1, add_parts=1):
-        found = conv.matmul(on(device, a), on(device, b), on(device, bias))
-    close(found, "matmul", a, b, bias)
+        found = conv.matmul(on(device, a), on(device, b), on(device, bias), 0.2)
+    close(found, "matmul", a, b, bias, 0.2)
     x, g = random(3, (9, 4, 12, 12)), random(4, (9, 4, 12, 12))
     with launches(igemm=1, add_parts=1):
         agree(device, "conv2d_w", x, g, (3, 3), (1, 1), (1, 1), (1, 1), 1)
     w = random(5, (300, 4, 4, 4))
     with launches(igemm=1, add_parts=1):  # parts of each phase
-        agree(device, "conv2d_x", random(6, (1, 300, 3, 5)), w, (6, 6), (2, 1), (1, 1), (1, 1), 1, random(7, (4,)))
+        agree(device, "conv2d_x", random(6, (1, 300, 3, 5)), w, (6, 6), (2, 1), (1, 1), (1, 1), 1, random(7, (4,)), 0)
 
 
 @given(
@@ -207,3 +208,12 @@ def test_what_is_not_a_number_stays_visible(device):
                 found = conv.matmul(device.asarray(a), device.asarray(np.ones((4, 4), np.float32)).T).get()
             assert not np.isfinite(found[1]).any()
             assert np.isfinite(found[[0, 2, 3]]).all()
+
+
+@pytest.mark.parametrize("depth", [4, 3000])  # one part, and several
+@pytest.mark.parametrize("slope", [0.0, 0.2, 1.0])
+def test_relu_makes_0_of_minus_infinity_and_leaves_what_is_not_a_number(device, depth, slope):
+    a, b = random(0, (5, depth), np.float32), random(1, (depth, 3), np.float32)
+    found = conv.matmul(*map(device.asarray, (a, b, np.array([np.inf, -np.inf, np.nan], np.float32))), slope)
+    ends = np.array([np.inf, slope * -np.inf if slope else 0, np.nan], np.float32)
+    np.testing.assert_array_equal(found.get(), np.broadcast_to(ends, (5, 3)))

@@ -52,29 +52,29 @@ TILES = (
 # ------------------------------------------------------------------------------------------------ the portable names
 
 
-def conv2d(x, weight, bias, stride, padding, dilation, groups, out_size=None):
+def conv2d(x, weight, bias, stride, padding, dilation, groups, out_size=None, slope=1.0):
     """As `portable.conv2d`: (N, C, H, W), (O, C, kh, kw), (O,) or None → (N, O, OH, OW)."""
     kernel_size = weight.shape[2:]
     out_size = out_size or output_size(x.shape[2:], kernel_size, stride, padding, dilation)
     shape = len(x), *out_size, len(weight)
     if groups > 1 or not _served(shape, x, weight, bias):
-        return portable.conv2d(x, weight, bias, stride, padding, dilation, groups, out_size)
+        return portable.conv2d(x, weight, bias, stride, padding, dilation, groups, out_size, slope)
     axes = out_size, kernel_size, stride, padding, dilation
-    return channels_first(_product("FORWARD", channels_last(x), channels_last(weight), shape, axes, bias))
+    return channels_first(_product("FORWARD", channels_last(x), channels_last(weight), shape, axes, bias, slope))
 
 
-def conv2d_x(g, weight, size, stride, padding, dilation, groups, bias=None):
+def conv2d_x(g, weight, size, stride, padding, dilation, groups, bias=None, slope=1.0):
     """As `portable.conv2d_x`: (N, O, OH, OW), (O, C, kh, kw), (C,) or None → (N, C, *size)."""
     mixed = any(s > 1 and d > 1 for s, d in zip(stride, dilation))
     shape = len(g), *size, weight.shape[1]
     if groups > 1 or mixed or not _served(shape, g, weight, bias):
-        return portable.conv2d_x(g, weight, size, stride, padding, dilation, groups, bias)
+        return portable.conv2d_x(g, weight, size, stride, padding, dilation, groups, bias, slope)
     g, w = channels_last(g), channels_last(weight)
     if _is_dense(g, w, size, padding, dilation) and bias is None:
-        x = matmul(g.reshape(len(g), -1), w.reshape(len(w), -1))
+        x = matmul(g.reshape(len(g), -1), w.reshape(len(w), -1), slope=slope)
         return channels_first(x.reshape(len(g), *w.shape[1:]))
     axes = size, w.shape[1:3], stride, padding, dilation
-    return channels_first(_product("INPUT", g, w, shape, axes, bias))
+    return channels_first(_product("INPUT", g, w, shape, axes, bias, slope))
 
 
 def _is_dense(g, w, size, padding, dilation):
@@ -97,22 +97,22 @@ def conv2d_w(x, g, size, stride, padding, dilation, groups):
 POINT = ((1, 1), (1, 1), (1, 1), (0, 0), (1, 1))  # the axes of a convolution of single pixels: a dense layer
 
 
-def matmul(a, b, bias=None):
-    """(m, k) @ (k, n) → (m, n), plus bias (n,) in every row; with leading axes, as the portable twin.
+def matmul(a, b, bias=None, slope=1.0):
+    """leaky((m, k) @ (k, n) + bias) → (m, n), bias (n,) or None; with leading axes, as the portable twin.
 
     A transposed view is as good as a contiguous array; of anything else a contiguous copy is made.
     """
     if a.ndim != 2 or b.ndim != 2 or not _served((len(a), b.shape[1]), a, b, bias):
-        return portable.matmul(a, b, bias)
-    if _by_columns(a) and _by_columns(b) and bias is None:
-        return matmul(b.T, a.T).T
+        return portable.matmul(a, b, bias, slope)
+    if _by_columns(a) and _by_columns(b) and bias is None:  # which would have to go along the other axis
+        return matmul(b.T, a.T, None, slope).T
     m, n, xp = len(a), b.shape[1], namespace(a)
-    if _by_columns(a) and bias is None:
-        return _product("WEIGHT", _pixels(xp.ascontiguousarray(b)), a.T, (m, n), POINT)
+    if _by_columns(a):
+        return _product("WEIGHT", _pixels(xp.ascontiguousarray(b)), a.T, (m, n), POINT, bias, slope)
     a = _pixels(xp.ascontiguousarray(a))
     if _by_columns(b):
-        return _product("FORWARD", a, b.T, (m, n), POINT, bias)
-    return _product("INPUT", a, xp.ascontiguousarray(b), (m, n), POINT, bias)
+        return _product("FORWARD", a, b.T, (m, n), POINT, bias, slope)
+    return _product("INPUT", a, xp.ascontiguousarray(b), (m, n), POINT, bias, slope)
 
 
 def _by_columns(a):
@@ -135,10 +135,11 @@ def _served(shape, *arrays):
 # ------------------------------------------------------------------------------------------------------- the launch
 
 
-def _product(role, image, matrix, shape, axes, bias=None):
-    """A new array of that shape: the product which igemm.cu calls `role`.
+def _product(role, image, matrix, shape, axes, bias=None, slope=1.0):
+    """A new array of that shape: the product which igemm.cu calls `role`, plus bias, through leaky ReLU.
 
-    image: contiguous (batch, H, W, C); axes: pairs (results, kernel, stride, padding, dilation).
+    image: contiguous (batch, H, W, C); axes: pairs (results, kernel, stride, padding, dilation); bias: one number for
+    each index of the last axis, or None.
     """
     xp = namespace(image)
     out = xp.empty(shape, np.float32)
@@ -148,12 +149,12 @@ def _product(role, image, matrix, shape, axes, bias=None):
     bias = None if bias is None else xp.ascontiguousarray(bias)
     launch = _launch(role, precision(), image.shape, shape, axes, aligned, xp.cuda.Device().id)
     if launch.parts == 1:
-        launch.product(launch.grid, launch.block, (image, matrix, bias, out, *launch.numbers))
+        launch.product(launch.grid, launch.block, (image, matrix, bias, out, *launch.numbers, np.float32(slope)))
         return out
     parts = xp.empty((launch.parts, out.size), np.float32)
-    launch.product(launch.grid, launch.block, (image, matrix, None, parts, *launch.numbers))
+    launch.product(launch.grid, launch.block, (image, matrix, None, parts, *launch.numbers, np.float32(1)))
     counts = np.int32(launch.parts), np.int32(out.size), np.int32(shape[-1])
-    launch.add_parts((min(ceil_div(out.size, 256), 1024),), (256,), (parts, bias, out, *counts))
+    launch.add_parts((min(ceil_div(out.size, 256), 1024),), (256,), (parts, bias, out, *counts, np.float32(slope)))
     return out
 
 

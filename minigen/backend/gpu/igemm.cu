@@ -24,6 +24,7 @@
 #define WEIGHT 2
 
 constexpr bool A_ALONG_K = ROLE != WEIGHT, B_ALONG_K = ROLE == FORWARD;
+#include "leaky.cuh"
 #include "tile.cuh"
 
 __device__ inline int ceil_div(int a, int b) { return (a + b - 1) / b; }
@@ -70,13 +71,14 @@ struct Counter {
 // --------------------------------------------------------------------------------------------------------- the kernel
 // image: (batch, H, W, C), what is gathered: x, or g for INPUT. matrix: w, or g for WEIGHT.
 // (RH, RW): INPUT: the size of out, (batch, RH, RW, channels); else the number of windows. channels: O, C, O.
+// slope: of the leaky ReLU that the sums, plus bias, go through.
 // Each of `parts` blocks adds up `slabs` slabs of the same results and writes to an array of its own, so that the order
 // of addition, and with it the last bit, does not depend on which is ready first.
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 igemm(const float* __restrict__ image, const float* __restrict__ matrix, const float* __restrict__ bias,
       float* __restrict__ out, int batch, int H, int W, int C, int RH, int RW, int channels, int KH, int KW,
-      int SH, int SW, int PH, int PW, int DH, int DW, int slabs, int parts) {
+      int SH, int SW, int PH, int PW, int DH, int DW, int slabs, int parts, float slope) {
     extern __shared__ float4 memory[];
     float* slab_a = (float*)memory;                                      // STAGES of A, then STAGES of B
     float* slab_b = slab_a + STAGES * SLAB_A;
@@ -206,6 +208,7 @@ igemm(const float* __restrict__ image, const float* __restrict__ matrix, const f
             float x = sums[i / 2][j][i % 2 * 2], y = sums[i / 2][j][i % 2 * 2 + 1];
             if (bias && n < N) x += bias[n];
             if (bias && n + 1 < N) y += bias[n + 1];
+            x = leaky(x, slope), y = leaky(y, slope);
             float* o = out + (long long)row * N + n;
             if (N % 2 == 0 && n < N) *(float2*)o = make_float2(x, y);
             else {
@@ -216,12 +219,12 @@ igemm(const float* __restrict__ image, const float* __restrict__ matrix, const f
     }
 }
 
-// out = the sum of all parts, first to last, plus bias (repeated) where there is one.
+// out = leaky of the sum of all parts, first to last, plus bias (repeated) where there is one.
 extern "C" __global__ void add_parts(const float* __restrict__ parts, const float* __restrict__ bias,
-                                     float* __restrict__ out, int count, int size, int channels) {
+                                     float* __restrict__ out, int count, int size, int channels, float slope) {
     for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < size; i += gridDim.x * blockDim.x) {
         float sum = 0;
         for (int p = 0; p < count; p++) sum += parts[(long long)p * size + i];
-        out[i] = bias ? sum + bias[i % channels] : sum;
+        out[i] = leaky(bias ? sum + bias[i % channels] : sum, slope);
     }
 }

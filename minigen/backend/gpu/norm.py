@@ -1,4 +1,4 @@
-"""Sums per channel and batch normalisation on the GPU: launches `norm.cu`.
+"""Sums per channel and batch normalisation on the GPU, with the activation that follows: launches `norm.cu`.
 
 Arrays are read as rows (M, C), one for each sample and position, which channels-last memory is without a copy.
 Few rows: one launch does it all. Many: they are cut into chunks, whose results a second kernel takes together in
@@ -23,53 +23,69 @@ def channel_sum(g):
         return portable.channel_sum(g)
     r = _Rows(g)
     part = r.new(r.chunks * r.C)
-    r.launch("channel_sum", r.chunks, (r.x, part, *r.size))
+    r.launch("channel_sum", r.chunks, (*r.arrays, part, *r.size))
     return r.over_chunks(part, r.C)
 
 
-def batch_norm(x, weight, bias, eps):
-    """y = (x − μ) / √(σ² + eps) · weight + bias, with μ and the biased σ² of each channel over all other axes.
+def leaky_relu_bias_grad(g, out, slope):
+    """(z̄, Σ z̄ by channel), for out = leaky_relu(z): z̄ = g where out > 0, slope·g elsewhere.  Both as `channel_sum`."""
+    if not _served(out, g):
+        return portable.leaky_relu_bias_grad(g, out, slope)
+    r = _Rows(g, out)
+    dz, part = r.empty(), r.new(r.chunks * r.C)
+    r.launch("leaky_relu_bias_grad", r.chunks, (*r.arrays, dz, part, *r.size, r.number(slope)))
+    return like(dz, out), r.over_chunks(part, r.C)
 
-    x: (N, C, H, W) or (N, C); weight, bias: (C,) or None (1 and 0).  Returns (y, μ, σ²), y in the shape of x.
+
+def batch_norm(x, weight, bias, eps, slope=1.0, running=None):
+    """y = leaky(z), z = (x − μ) / √(σ² + eps) · weight + bias, μ and biased σ² of each channel over all other axes.
+
+    x: (N, C, H, W) or (N, C); weight, bias: (C,) or None (1 and 0).  slope: of leaky ReLU; 0: ReLU, 1: none.
+    running: None or (mean, var, count, momentum): mean and var (C,) move by momentum·(batch − running), with the
+    unbiased variance, and count, int64 of shape () or None, by 1: in place.
+    Returns (y, μ, σ²), y in the shape of x.
     """
-    if not _served(x, weight, bias):
-        return portable.batch_norm(x, weight, bias, eps)
-    import cupy
-
+    kept = running or (None, None, None, 0.0)
+    if not _served(x, weight, bias, *kept[:2]) or not _dense(kept[:3]):
+        return portable.batch_norm(x, weight, bias, eps, slope, running)
     r = _Rows(x)
-    weight, bias, eps = _vector(weight), _vector(bias), x.dtype.type(eps)
-    mean, var = r.new(r.C), r.new(r.C)
-    y, part = cupy.empty_like(r.x), r.new(2 * r.chunks * r.C)
-    r.launch("batch_norm", r.chunks, (r.x, weight, bias, y, mean, var, part, *r.size, eps))
+    weight, bias, eps, slope = _vector(weight), _vector(bias), r.number(eps), r.number(slope)
+    y, part, mean, var = r.empty(), r.new(2 * r.chunks * r.C), r.new(r.C), r.new(r.C)
+    statistics = part, mean, var, *kept[:3], r.number(kept[3])
+    r.launch("batch_norm", r.chunks, (*r.arrays, weight, bias, y, *statistics, *r.size, eps, slope))
     if r.chunks > 1:
-        r.merge("merge_moments", r.C, (r.x, part, mean, var, np.int32(r.chunks), *r.size))
-        r.launch("apply_batch_norm", r.blocks, (r.x, weight, bias, y, mean, var, *r.size, eps))
+        r.merge("merge_moments", r.C, (*r.arrays, *statistics, np.int32(r.chunks), *r.size))
+        r.launch("apply_batch_norm", r.blocks, (*r.arrays, weight, bias, y, mean, var, *r.size, eps, slope))
     return like(y, x), mean, var
 
 
-def batch_norm_grad(g, x, weight, mean, var, eps):
+def batch_norm_grad(g, x, weight, bias, mean, var, eps, slope=1.0):
     """Gradients of `batch_norm` in x, weight and bias.  `mean` and `var` are what it returned.
 
-    With x̂ = (x − μ)/σ and averages over the M rows: x̄ = weight/σ·(g − ⟨g⟩ − x̂·⟨g·x̂⟩), weight¯ = Σ g·x̂, bias¯ = Σ g.
+    With z̄ = g where z > 0, slope·g elsewhere, x̂ = (x − μ)/σ and averages over the M rows:
+    x̄ = weight/σ·(z̄ − ⟨z̄⟩ − x̂·⟨z̄·x̂⟩), weight¯ = Σ z̄·x̂, bias¯ = Σ z̄.  z is computed again, so y need not be kept.
     Returns (x̄, weight¯, bias¯); the last two are (C,) also where weight is None.
     """
-    if not _served(g, x, weight, mean, var):
-        return portable.batch_norm_grad(g, x, weight, mean, var, eps)
-    import cupy
-
-    r = _Rows(g, also=x)
-    given, eps = (r.x, rows(x), _vector(weight), _vector(mean), _vector(var)), x.dtype.type(eps)
-    dx, part = cupy.empty_like(r.x), r.new(2 * r.chunks * r.C)
-    r.launch("batch_norm_grad", r.chunks, (*given, dx, part, *r.size, eps))
+    if not _served(g, x, weight, bias, mean, var):
+        return portable.batch_norm_grad(g, x, weight, bias, mean, var, eps, slope)
+    r = _Rows(g, x)
+    given = *r.arrays, *map(_vector, (weight, bias, mean, var))
+    dx, part, numbers = r.empty(), r.new(2 * r.chunks * r.C), (*r.size, r.number(eps), r.number(slope))
+    r.launch("batch_norm_grad", r.chunks, (*given, dx, part, *numbers))
     sums = r.over_chunks(part, 2 * r.C)
     if r.chunks > 1:
-        r.launch("apply_batch_norm_grad", r.blocks, (*given, sums, dx, *r.size, eps))
+        r.launch("apply_batch_norm_grad", r.blocks, (*given, sums, dx, *numbers))
     return like(dx, x), sums[r.C :], sums[: r.C]
 
 
 def _served(x, *others):
     """Whether norm.cu takes these arrays: of one type it knows, none of them empty."""
     return x.dtype in REALS and x.size > 0 and all(a is None or a.dtype == x.dtype for a in others)
+
+
+def _dense(arrays):
+    """Whether these arrays (or None) can be written as (C,) in place."""
+    return all(a is None or a.flags.c_contiguous for a in arrays)
 
 
 def _vector(v):
@@ -80,14 +96,14 @@ def _vector(v):
 
 
 class _Rows:
-    """An array as rows (M, C), and how they are shared out among blocks."""
+    """Arrays of one shape as rows (M, C), and how they are shared out among blocks."""
 
-    def __init__(self, x, also=None):
-        self.x, self.dtype = rows(x), x.dtype
-        self.M, self.C = self.x.shape
+    def __init__(self, *arrays):
+        self.arrays, self.dtype = [rows(a) for a in arrays], arrays[0].dtype
+        self.M, self.C = self.arrays[0].shape
         self.size = np.int64(self.M), np.int32(self.C)
         wide = 16 // self.dtype.itemsize
-        aligned = all(a.data.ptr % 16 == 0 for a in (self.x, *([] if also is None else [rows(also)])))
+        aligned = all(a.data.ptr % 16 == 0 for a in self.arrays)
         self.width = wide if aligned and self.C % wide == 0 else 1
         lanes = min(CHANNELS // self.width, 1 << max(0, ceil_div(self.C, self.width) - 1).bit_length())
         self.block = lanes, THREADS // lanes
@@ -103,6 +119,14 @@ class _Rows:
         import cupy
 
         return cupy.empty(n, self.dtype)
+
+    def empty(self):
+        import cupy
+
+        return cupy.empty_like(self.arrays[0])
+
+    def number(self, n):
+        return self.dtype.type(n)
 
     def launch(self, name, chunks, args):
         self._kernel(name, self.width)((chunks, self.columns), self.block, args)
