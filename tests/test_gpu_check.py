@@ -34,7 +34,7 @@ def device():
         yield cupy
 
 
-SOME = ("leaky_relu", "batch_norm", "adam", "gather", "total", "max_pool2d")
+SOME = ("leaky_relu", "batch_norm", "batch_norm_grad", "adam", "gather", "total", "max_pool2d")
 
 
 @emulated
@@ -88,6 +88,17 @@ def test_a_sum_of_which_little_is_left_may_be_off_by_a_share_of_its_terms(device
     off = lambda by: lambda x: device.asarray(np.float32([1 + by]))
     assert judged("channel_sum", off(1e-3), [device.asarray(x)], exact, {})[1] == pytest.approx(1e-6, rel=0.01)
     assert judged("channel_sum", off(1), [device.asarray(x)], exact, {})[1] > ELEMENTWISE
+
+
+@emulated
+def test_the_sign_of_what_is_nothing_but_rounding_is_that_of_float32(device):
+    """bias: minus the product in the first row, rounded."""
+    rng = np.random.default_rng(0)
+    g, x, weight = (rng.standard_normal(n, np.float32) for n in ((50, 40), (50, 40), 40))
+    _, mean, var = (a.get() for a in sets.GPU.batch_norm(device.asarray(x), None, None, 1e-5))
+    bias = -(x[0] - mean) * (weight * (1 / np.sqrt(var + np.float32(1e-5))))
+    found = gpu_check.check_kernel("batch_norm_grad", [(g, x, weight, bias, mean, var, 1e-5, 0.2)])
+    assert found["ok"], found
 
 
 @emulated
