@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from backend import emulator, fake_cupy_timed
 
+from minigen import ops, tensor
+from minigen.autograd import grad
+from minigen.autograd.state import state
 from minigen.backend import kernels as sets
 from minigen.backend import use
 from minigen.backend.gpu import measure
 from minigen.benchmarks import gpu_check, gpu_minigen
 from minigen.benchmarks.gpu_cases import cases
-from minigen.benchmarks.gpu_floors import floors
+from minigen.benchmarks.gpu_floors import Counter, floors
 from minigen.benchmarks.gpu_taps import ELEMENTWISE, NAMES, Times, judged, operations, relative_error, tapped
 
 emulated = pytest.mark.skipif(not emulator.AVAILABLE, reason=emulator.WHY_NOT)
@@ -146,6 +149,20 @@ def test_operations_of_a_small_gan_are_those_by_hand():
     d, g = 784 * h + h, 64 * h + h * 784
     ds_step, gs_step = g + 2 * (3 * d - 784 * h), d + d + (2 * g - 64 * h)
     assert floors("mlpgan", 64, thin=8)["flops"] == pytest.approx(2 * 64 * (ds_step + gs_step))
+
+
+def test_bytes_of_batch_norm_are_those_by_hand():
+    """Forward: x, weight, bias → y, μ, σ². Backward: ȳ, x, weight, μ, σ² → x̄, weight¯, bias¯; y is not read."""
+    x, weight, bias = (tensor(np.ones(shape, np.float32), requires_grad=True) for shape in ((6, 5), 5, 5))
+    counter = state.watcher = Counter()
+    try:
+        y = ops.batch_norm(x, None, None, weight, bias, training=True)
+        forward = counter.bytes
+        grad(y, (x, weight, bias), np.ones((6, 5), np.float32))
+    finally:
+        state.watcher = None
+    assert forward == 4 * (30 + 5 + 5 + 30 + 5 + 5)
+    assert counter.bytes - forward == 4 * (30 + 30 + 5 + 5 + 5 + 30 + 5 + 5)
 
 
 def test_bytes_grow_with_the_batch_and_hold_adams():

@@ -64,8 +64,11 @@ class Counter:
     def before_vjps(self, pull):
         node, g, useful = pull
         needed = {name for parent, vjp, _ in node.edges if parent.serial in useful for name in vjp.keeps}
+        kept = {name: node.saved[name] for name in needed if name in node.saved}
+        if type(kept.get("out")) is tuple:  # batch norm reads μ and σ² of it, max pooling the indices, and none y
+            kept["out"] = kept["out"][1:]
         self.g = [t for t in (g if type(g) is list else [g]) if not isinstance(t, Tensor) and t is not None]
-        self.unread = size(self.g) + size(arrays([node.saved[name] for name in needed if name in node.saved]))
+        self.unread = size(self.g) + size(arrays(list(kept.values())))
 
     def after_vjp(self, node, i, contribution):
         if isinstance(contribution, Tensor):
