@@ -12,6 +12,7 @@ from .backend.capturing import NotCapturable
 from .backend.gpu.graph import Graph, free_unused, new_pool
 from .backend.kernels import kernels
 from .backend.precision import precision
+from .logged import Losses
 from .optim.flat import in_shape, memory_order
 
 
@@ -30,22 +31,35 @@ class CapturedSteps:
         self.insist, self.note = insist, None
         self.graphs, self.seen, self.pool = {}, set(), None
 
+    def buffers(self, training, due, shapes):
+        """The arrays from which a graph will read the next step's batch: written there, it need not be copied. Or None.
+
+        shapes: ((shape, dtype), ...) of the batch.
+        """
+        graph = self.graphs.get(self._key(training, due, shapes))
+        return graph and graph.batch
+
     def step(self, training, due, batch):
-        """What `training.compute(due, batch)` does and returns, by a graph if possible. batch: arrays."""
+        """What `training.do(due, batch)` does and returns, by a graph if possible. batch: arrays."""
         if self.note or state.watcher is not None:  # debug() looks at every op
-            return training.compute(due, batch)
-        shapes = tuple((a.shape, a.dtype) for a in batch)
-        key = (*due, shapes, training.clip, training.model.training, precision())
-        if key not in self.seen:
+            return training.do(due, batch)
+        key = self._key(training, due, tuple([(a.shape, a.dtype) for a in batch]))
+        graph = self.graphs.get(key)
+        if graph is None and key not in self.seen:
             self.seen.add(key)
-            losses = training.compute(due, batch)
+            losses = training.do(due, batch)
             with contextlib.suppress(NotCapturable):
                 in_one_vector(losses)  # compiles what only a captured step may need
             return losses
-        if key not in self.graphs and not self._succeeds(key, training, due, batch):
-            return training.compute(due, batch)
+        if graph is None and not self._succeeds(key, training, due, batch):
+            return training.do(due, batch)
         training.prepare(due)
         return self.graphs[key].replay(batch)
+
+    @staticmethod
+    def _key(training, due, shapes):
+        """What a graph depends on."""
+        return (*due, shapes, training.clip, training.model.training, precision())
 
     def _succeeds(self, key, training, due, batch):
         """Whether there is a graph now; if not, `note` says why, and everything is given back that it took."""
@@ -105,17 +119,18 @@ class StepGraph:
     def __init__(self, training, due, batch, pool):
         self.batch = [in_shape(memory_order(a).copy(), a.shape) for a in batch]
         self.names = []
-        self.graph = Graph(lambda: self._losses(training.compute(due, self.batch, prepared=True)), pool)
+        self.graph = Graph(lambda: self._losses(training.compute(due, self.batch)), pool)
 
     def _losses(self, losses):
         self.names = list(losses)
         return in_one_vector(losses)
 
     def replay(self, batch):
-        """{name: 0-d array}, copies that the next replay leaves alone."""
+        """{name: 0-d array}, copies that the next replay leaves alone. batch: arrays, that may be the graph's own."""
         for buffer, array in zip(self.batch, batch):
-            memory_order(buffer)[...] = memory_order(array)
-        return dict(zip(self.names, self.graph.replay().copy()))
+            if array is not buffer:
+                memory_order(buffer)[...] = memory_order(array)
+        return Losses(self.names, self.graph.replay().copy())
 
 
 def in_one_vector(losses):
@@ -169,11 +184,11 @@ def _verify(training, due, batch, graph, start):
         graph.replay(batch)
 
     replays = after_two(replayed)
-    ordinary = after_two(lambda: training.compute(due, batch))
+    ordinary = after_two(lambda: training.do(due, batch))
     name = ordinary.difference(replays)
     if name is None:
         return
-    again = after_two(lambda: training.compute(due, batch)).difference(ordinary)
+    again = after_two(lambda: training.do(due, batch)).difference(ordinary)
     if again is not None:
         raise NotCapturable(f"an ordinary step does not repeat itself to the bit ({again!r} differs)")
     raise NotCapturable(f"a replayed step does not end where an ordinary one does ({name!r} differs)")

@@ -8,7 +8,7 @@ import math
 import time
 
 from . import backend
-from .backend import BackendError
+from .backend import BackendError, NotInstalled
 
 SECONDS = 0.5  # of measuring on each device, after warming up
 PLAINLY_SLOWER = 3  # a CPU that takes so many times as long for its first step needs no more trial
@@ -24,7 +24,7 @@ def choose(build):
         backend.use("cupy")
     except BackendError as error:
         backend.use("numpy")
-        missing = "No module named 'cupy'" in str(error)
+        missing = isinstance(error, NotInstalled)
         return "numpy", "" if missing else "The GPU cannot be used: python -m minigen.doctor says why."
     on_gpu = seconds_a_step(build())
     backend.use("numpy")

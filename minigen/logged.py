@@ -1,5 +1,7 @@
 """The losses of many steps on their way into the log: fetched from the device, averaged, and found finite or not."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from .backend import namespace, to_numpy
@@ -9,12 +11,30 @@ class TrainingError(RuntimeError):
     """Training cannot go on; the message says why and what to try."""
 
 
+class Losses(Mapping):
+    """{name: array of shape ()} of losses that lie in one vector; each is looked up when it is asked for."""
+
+    def __init__(self, names, vector):
+        self.names, self.vector = names, vector
+
+    def __getitem__(self, name):
+        if name not in self.names:
+            raise KeyError(name)
+        return self.vector[self.names.index(name)]
+
+    def __iter__(self):
+        return iter(self.names)
+
+    def __len__(self):
+        return len(self.names)
+
+
 def on_host(recent):
     """[(step, {name: loss})] with the losses on the host: from the GPU in one copy, the only one in many steps."""
-    losses = [value for _, terms in recent for value in terms.values()]
-    if losses and namespace(losses[0]) is not np:
-        losses = to_numpy(namespace(losses[0]).stack(losses))
-    losses = iter(losses)
+    vectors = []
+    for _, terms in recent:
+        vectors += [terms.vector] if isinstance(terms, Losses) else [loss.reshape(1) for loss in terms.values()]
+    losses = iter(to_numpy(namespace(vectors[0]).concatenate(vectors)) if vectors else ())
     return [(step, dict(zip(terms, losses))) for step, terms in recent]
 
 

@@ -18,6 +18,7 @@ from .interrupt import stop_on_interrupt
 from .logged import TrainingError, check_finite, means, on_host
 from .memory import explained
 from .optim import EMA, LossScale, clip_grad_norm
+from .optim.numbers import Together
 
 
 class Training:
@@ -64,6 +65,7 @@ class Training:
         decay = model.average if average is None else average
         flats = [optimizer.flat for optimizer in self.optimizers]
         self.average = EMA(model.averaged_parameters(), decay, flats) if decay else None
+        self.numbers = Together(self._counted(range(len(self.objectives))))
         self.scales = [LossScale() if precision() == "float16" else None for _ in self.objectives]
         self.use_graph(graph)
         model.train()
@@ -85,27 +87,35 @@ class Training:
         Raises TrainingError where the memory does not hold it, with the batch size that would fit.
         """
         try:
-            x, y = next(self.loader)
-            batch = (x, y) if self.model.labels else (x,)
             due = [i for i, o in enumerate(self.objectives) if self.steps % o.every == o.every - 1]
-            losses = self.captured.step(self, due, batch) if self.captured else self.compute(due, batch)
+            labels = self.model.labels
+            if self.captured:
+                into = self.captured.buffers(self, due, self.loader.coming(labels))
+                losses = self.captured.step(self, due, self.loader.next(labels, into))
+            else:
+                losses = self.do(due, self.loader.next(labels))
         except MemoryError as error:
             raise TrainingError(f"step {self.steps + 1}: {explained(self, error)}") from None
         self.steps += 1
         return losses
 
+    def do(self, due, batch):
+        """The objectives number `due` are updated from a batch of arrays; {"objective/term": 0-d array}."""
+        self.prepare(due)
+        return self.compute(due, batch)
+
     def prepare(self, due):
         """What a step does on the host, besides choosing the batch: learning rates and decays."""
-        for i in due:
-            self.optimizers[i].prepare()
-        if self.average:
-            self.average.prepare()
+        self.numbers.prepare(self._counted(due))
 
-    def compute(self, due, batch, prepared=False):
-        """What a step does on the device: the objectives number `due` are updated from a batch of arrays.
+    def _counted(self, due):
+        """What counts a step in which the objectives number `due` are updated."""
+        return [*(self.optimizers[i] for i in due), *([self.average] if self.average else [])]
 
-        prepared: `prepare` was called before. Then this is the same work each time, on the same memory, and no value is
-        looked at: it can be captured. (Otherwise each optimiser prepares itself when its turn comes.)
+    def compute(self, due, batch):
+        """The part of `do` on the device, after `prepare`.
+
+        It is the same work each time, on the same memory, and no value is looked at: it can be captured.
         """
         x = Tensor(batch[0])
         batch = (x, *batch[1:])
@@ -114,16 +124,15 @@ class Training:
         for i in due:
             objective = self.objectives[i]
             terms = objective.loss(*batch, *drawn)
-            terms = {name: term.data for name, term in terms.items()} | self._update(i, add_up(terms), prepared)
+            terms = {name: term.data for name, term in terms.items()} | self._update(i, add_up(terms))
             losses |= {f"{objective.name}/{name}": value for name, value in terms.items()}
         if self.average:
-            self.average.apply() if prepared else self.average.update()
+            self.average.apply()
         return losses
 
-    def _update(self, i, loss, prepared):
+    def _update(self, i, loss):
         """Optimiser number i takes its step down `loss`; {name: 0-d array} of what else is worth a place in the log."""
         parameters, optimizer, scale, also = self.objectives[i].parameters, self.optimizers[i], self.scales[i], {}
-        update = optimizer.apply if prepared else optimizer.step
         if scale:
             also["loss scale"] = scale.values[0].copy()
             with scale.overflows_expected():
@@ -133,7 +142,7 @@ class Training:
         if self.clip:
             gradients, also["gradient norm"] = clip_grad_norm(gradients, self.clip)
         with scale.guarding(optimizer) if scale else nullcontext():
-            update(gradients)
+            optimizer.apply(gradients)
         return also
 
     @property

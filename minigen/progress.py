@@ -33,7 +33,7 @@ class Notes(Observer):
     told = None
 
     def log(self, training, row):
-        if training.graph_note != self.told:
+        if training.graph_note not in (None, self.told):
             from tqdm import tqdm
 
             self.told = training.graph_note

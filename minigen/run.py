@@ -6,6 +6,7 @@ samples/*.png     images drawn over time, always from the same noise
 losses.png        the losses over the steps
 reconstructions.png   rows of test images, below each row its reconstructions, where the model makes them
 checkpoint.npz    weights, optimisers, averages, random numbers, data order: everything to go on exactly
+notes.txt         where there is one: what was not as it could be, each line with the step at which it was noticed
 result.json       what was measured on the test data at the end
 """
 
@@ -110,6 +111,7 @@ class RunFolder(Observer):
         save_json(self.folder / "config.json", self.config)
         self.total = total
         self.rows = [r for r in self.read_metrics() if r["step"] <= training.steps]
+        self.noted = None
         self.seconds_before = self.rows[-1]["seconds"] if self.rows else 0
         self.sample_every = max(1, total // self.samples)
         self.next_sample = training.steps + self.sample_every if training.steps else 0
@@ -119,6 +121,7 @@ class RunFolder(Observer):
     def log(self, training, row):
         self.rows.append({**row, "seconds": row["seconds"] + self.seconds_before})
         self.write_metrics()
+        self.note(training)
         if training.steps >= self.next_sample and training.steps < self.total:
             self.sample(training)
         if time.perf_counter() - self.saved > self.save_every:
@@ -149,6 +152,14 @@ class RunFolder(Observer):
         if images is not None:
             with written_whole(self.folder / "samples" / f"{training.steps:07d}.png") as name:
                 save_grid(images, name)
+
+    def note(self, training):
+        """Why no CUDA graph is used, where it is said for the first time in this run or since it was resumed."""
+        if training.graph_note not in (None, self.noted):
+            self.noted, path = training.graph_note, self.folder / "notes.txt"
+            earlier = path.read_text("utf-8") if path.exists() else ""
+            with written_whole(path) as name:
+                Path(name).write_text(f"{earlier}step {training.steps}: {self.noted}\n", "utf-8")
 
     def read_metrics(self):
         path = self.folder / "metrics.csv"

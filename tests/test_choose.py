@@ -4,6 +4,7 @@ import sys
 import time
 
 import pytest
+from backend.fake_cupy import installed
 from training_cases import images, make
 
 from minigen import backend, choose
@@ -52,14 +53,24 @@ def test_a_device_that_is_plainly_slower_is_not_tried_for_long():
 
 def test_without_cupy_it_is_numpy_and_nothing_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
-    monkeypatch.setattr(backend.arrays, "try_cupy", lambda: "ModuleNotFoundError: No module named 'cupy'")
     assert choose.choose(lambda: pytest.fail("nothing needs a trial")) == ("numpy", "")
 
 
-def test_a_gpu_that_cannot_be_used_is_told(monkeypatch):
-    monkeypatch.setattr(backend.arrays, "try_cupy", lambda: "it is installed, but finds no GPU")
-    chosen, why = choose.choose(lambda: pytest.fail("nothing needs a trial"))
-    assert chosen == "numpy" and "python -m minigen.doctor" in why
+def told(chosen_and_why):
+    chosen, why = chosen_and_why
+    return chosen == "numpy" and "python -m minigen.doctor" in why
+
+
+def test_a_cupy_that_finds_no_gpu_is_told():
+    with installed(devices=0):
+        assert told(choose.choose(lambda: pytest.fail("nothing needs a trial")))
+
+
+def test_a_cupy_of_which_a_part_is_missing_is_told(tmp_path, monkeypatch):
+    (tmp_path / "cupy.py").write_text("import a_part_of_cupy_that_is_missing")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    assert told(choose.choose(lambda: pytest.fail("nothing needs a trial")))
 
 
 def test_a_trial_leaves_the_training_that_follows_as_it_is(fake_cupy):

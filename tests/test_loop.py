@@ -51,7 +51,7 @@ def test_a_mean_is_over_the_steps_in_which_the_term_occurred():
 def test_clipping_bounds_the_gradient_and_logs_its_norm():
     training = training_of(clip=1e-3)
     seen = []
-    training.optimizers[0].step = lambda gradients: seen.append(gradients)
+    training.optimizers[0].apply = lambda gradients: seen.append(gradients)
     losses = training.step()
     assert losses["loss/gradient norm"] > 1e-3
     assert sum((g**2).sum() for g in seen[0]) ** 0.5 == pytest.approx(1e-3, rel=1e-3)

@@ -12,6 +12,7 @@ from PIL import Image
 from training_cases import images, make
 
 from minigen import Training, fit
+from minigen.backend import use
 from minigen.run import (
     RunError,
     RunFolder,
@@ -121,6 +122,17 @@ def test_checkpoints_are_written_between_as_often_as_asked(tmp_path, monkeypatch
     monkeypatch.setattr(RunFolder, "save", lambda self, training: saved.append(training.steps))
     run(tmp_path / "run", steps=6, save_every=0.0)
     assert saved == [2, 4, 6, 6]
+
+
+def test_why_no_graph_is_used_is_kept_with_the_run_once_and_again_when_it_goes_on(tmp_path, fake_cupy):
+    use("cupy")  # products are cuBLAS's here, which no graph holds
+    folder = tmp_path / "run"
+    training = run(folder, steps=6)
+    run(folder, steps=8, training=training)
+    first, second = (folder / "notes.txt").read_text().splitlines()
+    reason = "No CUDA graph is used, and each step starts its kernels one by one: a matrix product is left to cuBLAS"
+    assert first.startswith(f"step 2: {reason}")
+    assert second.startswith(f"step 8: {reason}")
 
 
 def test_going_on_drops_the_rows_after_the_checkpoint_and_counts_the_seconds_on(tmp_path):

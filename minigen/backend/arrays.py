@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from .gpu.driver import try_cupy
+from .gpu.driver import NOT_INSTALLED, try_cupy
 
 # CuPy is imported when it is first asked for; its array type is added then. A dict lookup by type costs 40 ns.
 _namespaces = {np.ndarray: np, **dict.fromkeys(np.sctypeDict.values(), np)}
@@ -22,6 +22,10 @@ To go on without a GPU: minigen.use("numpy"), or --backend numpy on the command 
 
 class BackendError(RuntimeError):
     """The array library that was asked for cannot be used on this machine; the message says what to do."""
+
+
+class NotInstalled(BackendError):
+    """It is not installed at all, which is no fault."""
 
 
 def namespace(x):
@@ -72,7 +76,7 @@ def use(name):
 def _import_cupy():
     trouble = try_cupy()
     if trouble:
-        raise BackendError(INSTALL_CUPY.format(reason=trouble))
+        raise (NotInstalled if trouble == NOT_INSTALLED else BackendError)(INSTALL_CUPY.format(reason=trouble))
     cupy = sys.modules["cupy"]
     _namespaces[cupy.ndarray] = cupy
     return cupy

@@ -9,8 +9,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from . import cpu_conv, cpu_elementwise, cpu_matmul, cpu_norm, cpu_pool, optim_kernels, portable, portable_chains
+from . import batches, cpu_conv, cpu_elementwise, cpu_matmul, cpu_norm, cpu_pool, optim_kernels, portable
+from . import portable_chains as chains
 from .arrays import namespace
+from .gpu import batches as gpu_batches
 from .gpu import conv as gpu_conv
 from .gpu import elementwise as gpu_elementwise
 from .gpu import norm as gpu_norm
@@ -27,10 +29,11 @@ def _gather(*modules):
     return SimpleNamespace(**public)
 
 
-CPU = _gather(portable_chains, cpu_conv, cpu_elementwise, cpu_matmul, cpu_norm, cpu_pool, optim_kernels)
-PORTABLE = _gather(portable, portable_chains, optim_kernels)
+CPU = _gather(chains, cpu_conv, cpu_elementwise, cpu_matmul, cpu_norm, cpu_pool, optim_kernels, batches)
+PORTABLE = _gather(portable, chains, optim_kernels, batches)
 GPU = SimpleNamespace(**vars(PORTABLE))
-for _name, _kernel in vars(_gather(gpu_conv, gpu_elementwise, gpu_norm, gpu_optim, gpu_pool, gpu_rows)).items():
+_OWN = gpu_batches, gpu_conv, gpu_elementwise, gpu_norm, gpu_optim, gpu_pool, gpu_rows
+for _name, _kernel in vars(_gather(*_OWN)).items():
     if _name in vars(PORTABLE):
         setattr(GPU, _name, _kernel)
 

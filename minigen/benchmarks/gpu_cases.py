@@ -28,6 +28,8 @@ def cases(seed, large=1):
     classes = rng.integers(0, 36, (N, 15, 13))
     pooled, places = portable.max_pool2d(image, *POOL, (8, 6))
     n = 1000 * large + 7
+    pixels = lambda c: rng.integers(0, 256, (2 * N, 15, 13, c), np.uint8)
+    order = rng.permutation(2 * N)
     vectors = lambda k: tuple(normal(n) for _ in range(k))
     adam = np.float32(adam_numbers(3, 1e-3, 0.5, 0.999, 1e-8, 0.01))
     of_g = lambda *more: [(normal(N, 15, 13, 36), image, *more), (g, rows, *more)]
@@ -98,7 +100,9 @@ def cases(seed, large=1):
         "sgd": [(*vectors(3), np.float32(sgd_numbers(2, 0.1, 0.9, 0.1)), 0.9, nesterov, 0.01) for nesterov in (0, 1)],
         "rmsprop": [(*vectors(2), positive(n), normal(n), np.float32([0.01]), 0.99, 1e-8, 0.9, 0.01)],
         "ema": [(*vectors(2), np.float32([0.05]))],
-        "store": [(np.zeros(3, np.float32), (0.5, 1.25, -3.0))],
+        "store": [(np.zeros(k, np.float32), tuple(float(v) for v in normal(k))) for k in (3, 20)],
+        "deal_images": [(pixels(c), order, 3, 2 / 255, -1.0, normal(N, 15, 13, c)) for c in (1, 4)],
+        "deal_labels": [(rng.integers(0, 10, 2 * N), order, 3, np.zeros(N, np.int64))],
         "gather": [([normal(k) for k in range(1, 20)], np.zeros(190, np.float32))],
     }
 

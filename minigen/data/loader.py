@@ -3,7 +3,10 @@
 import numpy as np
 
 from ..backend import Generator, asarray, namespace
+from ..backend.kernels import kernels
 from .dataset import DataError
+
+FLOAT = np.dtype(np.float32)
 
 
 class Loader:
@@ -20,6 +23,7 @@ class Loader:
     >>> loader = Loader(dataset, 64, rng=0, pixel_range=(-1, 1))            # doctest: +SKIP
     >>> for x, y in loader.epoch(): ...                                     # doctest: +SKIP
     >>> x, y = next(loader)                                                 # doctest: +SKIP
+    >>> loader.next(into=(x, y))                                            # doctest: +SKIP
     """
 
     def __init__(self, dataset, batch_size, rng=0, *, pixel_range=(0, 1), shuffle=True, augment=None, drop_last=True):
@@ -46,20 +50,39 @@ class Loader:
         return self
 
     def __next__(self):
-        """The next batch; a new epoch begins when the last one is through."""
+        return self.next()
+
+    def next(self, labels=True, into=None):
+        """The next batch, (x, y), or (x,) without labels; a new epoch begins when the last one is through.
+
+        into: the arrays in which it is returned, as `coming` describes them; None: new ones.
+        """
+        arrays = self._empty(self.coming(labels)) if into is None else into
         if self.position == len(self):
             self._begin_epoch()
-        first = self.position * self.batch_size
-        chosen = self.order[first : first + self.batch_size]
+        first, (x, *y) = self.position * self.batch_size, arrays
         self.position += 1
-        pixels = self.pixels.take(chosen, axis=0)
+        pixels, order, start = self.pixels, self.order, first
         if self.augment is not None:
-            pixels = self.augment(pixels, self.rng)
-        xp = namespace(pixels)
-        x = xp.multiply(pixels, self.scale, dtype=np.float32)
-        if self.low:
-            x += self.low
-        return x.transpose(0, 3, 1, 2), self.labels.take(chosen)
+            chosen = order[first : first + len(x)]
+            pixels, order, start = self.augment(pixels.take(chosen, axis=0), self.rng), None, 0
+        deal = kernels(x)
+        deal.deal_images(pixels, order, start, self.scale, self.low, x)
+        for numbers in y:
+            deal.deal_labels(self.labels, self.order, first, numbers)
+        return arrays
+
+    def coming(self, labels=True):
+        """((shape, dtype), ...) of the arrays of the next batch; images lie channels-last in memory."""
+        _, h, w, c = self.pixels.shape
+        n = min(self.batch_size, len(self.labels) - self.position % len(self) * self.batch_size)
+        x, y = ((n, c, h, w), FLOAT), ((n,), self.labels.dtype)
+        return (x, y) if labels else (x,)
+
+    def _empty(self, described):
+        ((n, c, h, w), dtype), *y = described
+        xp = namespace(self.pixels)
+        return (xp.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2), *(xp.empty(*each) for each in y))
 
     def epoch(self):
         """The batches that are left of this epoch, or those of a new one when none are left."""

@@ -7,7 +7,8 @@ import numpy as np
 from ..autograd import Tensor
 from ..backend import asarray, namespace, to_numpy
 from ..backend.kernels import kernels
-from .flat import held, in_shape, memory_order
+from .flat import in_shape, memory_order
+from .numbers import held
 
 
 def global_norm(gradients):
@@ -38,10 +39,14 @@ class EMA:
     flats: the flat storage of optimisers (`optimizer.flat`); parameters that are neighbours there are averaged as one.
     """
 
+    count = 1  # numbers that change from step to step
+
     def __init__(self, parameters, decay=0.999, flats=()):
         if not 0 <= decay < 1:
             raise ValueError(f"EMA: expected a decay in [0, 1); got {decay}.")
         self.parameters, self.decay, self.steps, self.held = list(parameters), decay, 0, None
+        if not self.parameters:
+            raise ValueError("EMA: expected parameters; got none.")
         # In memory order, whatever the order of p: `apply` writes through a vector that must be a view.
         self.runs = [r for flat in flats for r in flat.runs(self.parameters)]
         own = {}  # place in the list -> its average
@@ -59,10 +64,18 @@ class EMA:
 
     def prepare(self):
         """The first part of an update: count it, and compute the decay."""
+        self.held = held(self.advance(), self.like, self.held)
+
+    def advance(self):
+        """Count an update; (1 − d,)."""
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         self.steps += 1
-        if self.parameters:
-            self.held = held((1 - decay,), self.averages[0], self.held)
+        return (1 - decay,)
+
+    @property
+    def like(self):
+        """An array of the device and dtype of the averages."""
+        return self.averages[0]
 
     def apply(self):
         """The second part: avg ← d·avg + (1 − d)·p."""

@@ -1,7 +1,5 @@
 """Flat storage: the parameters of an optimiser in one vector, so that an update is a few passes, not some a layer."""
 
-import numpy as np
-
 from ..autograd import Tensor
 from ..backend import namespace
 from ..backend.kernels import kernels
@@ -20,19 +18,6 @@ def in_shape(vector, shape):
         return vector.reshape(shape)
     o, c, h, w = shape
     return vector.reshape(o, h, w, c).transpose(0, 3, 1, 2)
-
-
-def held(numbers, like, array):
-    """Numbers of the host as kernels take them: themselves on the CPU, on the GPU in an array that is kept for them.
-
-    array: the one that an earlier call made, or None.
-    """
-    xp = namespace(like)
-    if xp is np:
-        return numbers
-    array = xp.empty(len(numbers), like.dtype) if array is None else array
-    kernels(array).store(array, numbers)
-    return array
 
 
 class Flat:

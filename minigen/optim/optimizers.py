@@ -3,7 +3,8 @@
 from ..backend import asarray, to_numpy
 from ..backend.kernels import kernels
 from ..backend.optim_kernels import adam_numbers, sgd_numbers
-from .flat import Flat, arrays_of, held
+from .flat import Flat, arrays_of
+from .numbers import held
 
 
 class Optimizer:
@@ -43,9 +44,13 @@ class Optimizer:
 
     def prepare(self):
         """The first part of a step: count it, and compute the learning rate and what follows from it."""
+        self.held = held(self.advance(), self.like, self.held)
+
+    def advance(self):
+        """Count a step; its `numbers`."""
         lr = self.lr
         self.steps += 1
-        self.held = held(self.numbers(lr), self.flat.values, self.held)
+        return self.numbers(lr, self.steps)
 
     def apply(self, gradients=None):
         """The second part: the update."""
@@ -55,9 +60,19 @@ class Optimizer:
         for place, g in self.flat.with_gradients(gradients):
             self.update(self.flat.values[place], g, self.held, *[getattr(self, n)[place] for n in self.state_names])
 
-    def numbers(self, lr):
-        """What changes from step to step: floats, for step number `self.steps`, counted from 1."""
+    def numbers(self, lr, step):
+        """What changes from step to step: floats, as many for each step; steps are counted from 1."""
         return (lr,)
+
+    @property
+    def count(self):
+        """How many numbers there are."""
+        return len(self.numbers(0.0, 1))
+
+    @property
+    def like(self):
+        """An array of the device and dtype of the parameters."""
+        return self.flat.values
 
     def update(self, p, g, numbers, *state):
         """Change the vector p, and the state that belongs to it, in place."""
@@ -96,8 +111,8 @@ class SGD(Optimizer):
         self.state_names = ("velocity",) if momentum else ()
         super().__init__(parameters, lr)
 
-    def numbers(self, lr):
-        return sgd_numbers(self.steps, lr, self.momentum, self.dampening)
+    def numbers(self, lr, step):
+        return sgd_numbers(step, lr, self.momentum, self.dampening)
 
     def update(self, p, g, numbers, velocity=None):
         kernels(p).sgd(p, g, velocity, numbers, self.momentum, self.nesterov, self.weight_decay)
@@ -138,8 +153,8 @@ class Adam(Optimizer):
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
         super().__init__(parameters, lr)
 
-    def numbers(self, lr):
-        return adam_numbers(self.steps, lr, *self.betas, self.eps, self.weight_decay)
+    def numbers(self, lr, step):
+        return adam_numbers(step, lr, *self.betas, self.eps, self.weight_decay)
 
     def update(self, p, g, numbers, m, v):
         kernels(p).adam(p, g, m, v, numbers, *self.betas, self.weight_decay, self.decoupled)

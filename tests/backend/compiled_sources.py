@@ -19,6 +19,7 @@ from minigen.autograd import tensor
 from minigen.backend import Generator, kernels, set_precision, use
 from minigen.backend.gpu import compile, conv, elementwise, norm, pool, rows
 from minigen.backend.precision import PRECISIONS
+from minigen.data import Dataset, Loader
 
 FLOATS = np.float32, np.float64
 PAIR = (2, 2), (2, 2), (0, 0)
@@ -59,6 +60,8 @@ def calls(cupy):
     rng = Generator(0)
     rng.normal((5,)), rng.uniform((5,)), rng.keep((5,), 0.5), rng.integers(0, 9, (5,))
     optimisers()
+    loader = Loader(Dataset.from_pixels(np.zeros((4, 6, 6), np.uint8), np.arange(4), "abcd", "black"), 2)
+    next(loader)
 
 
 def chains(x, mask):

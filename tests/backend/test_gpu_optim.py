@@ -106,13 +106,15 @@ def test_gather_takes_views_that_are_not_dense(device):
     assert np.array_equal(out.get(), np.concatenate([x.get()[:, 1], x.get()[0, :1].repeat(4)]))
 
 
-@pytest.mark.parametrize("values", [(1.5,), (1.5, -2.0), (1.5, -2.0, 0.1)], ids=len)
-def test_store_puts_numbers_on_the_device_without_a_copy(values, device):
-    out = device.empty(len(values), np.float32)
+@pytest.mark.parametrize("n", [1, 3, 15, 16, 17, 40])
+def test_store_puts_any_number_of_numbers_on_the_device_without_a_copy(n, device):
+    values, out = random(0, (n,), np.float64).tolist(), device.empty(n + 2, np.float32)
+    out.fill(7)
     before = fake_graph.transfers.copy()
-    gpu.store(out, values)
+    gpu.store(out[1:-1], values)
     assert fake_graph.transfers == before
-    assert np.array_equal(out.get(), np.float32(values))
+    assert np.array_equal(out.get(), np.float32([7, *values, 7]))
+    assert fake_kernels.LAUNCHES["store"] == -(-n // 16)
 
 
 @pytest.mark.parametrize("make", [lambda p: Adam(p, 0.1), lambda p: SGD(p, 0.1, momentum=0.9)], ids=["adam", "sgd"])

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from minigen.backend import Generator
+from minigen.backend import Generator, namespace, use
 from minigen.data import DataError, Dataset, Loader, horizontal_flip, random_shift
 
 
@@ -46,6 +46,54 @@ def test_black_and_white_are_the_ends_of_the_pixel_range(pixel_range):
     loader = Loader(Dataset.from_pixels(pixels, [0, 1], "ab", "ends"), 2, shuffle=False, pixel_range=pixel_range)
     x, _ = next(loader)
     assert (x[0].min(), x[1].max()) == pixel_range
+
+
+def batches_into(loader, n):
+    """n batches, each written into arrays that were there; what comes back is these."""
+    for _ in range(n):
+        ((b, c, h, w), dtype), labels = loader.coming()
+        empty = namespace(loader.pixels).empty
+        into = empty((b, h, w, c), dtype).transpose(0, 3, 1, 2), empty(*labels)
+        given = loader.next(into=into)
+        assert all(a is b for a, b in zip(given, into, strict=True))
+        yield into
+
+
+@pytest.mark.parametrize("drop_last", [True, False])
+@pytest.mark.parametrize("augment", [None, flip_and_shift])
+def test_batches_written_into_given_arrays_are_the_same_to_the_last_short_one_and_beyond(augment, drop_last):
+    one, other = (Loader(numbered(), 6, rng=1, augment=augment, drop_last=drop_last) for _ in range(2))
+    for (x, y), (given_x, given_y) in zip([next(one) for _ in range(9)], batches_into(other, 9)):
+        assert np.array_equal(x, given_x) and np.array_equal(y, given_y)
+    assert one.state() == other.state()
+
+
+def test_what_comes_is_described():
+    loader = Loader(numbered(), 6, rng=1, drop_last=False)
+    for _ in range(9):
+        described, batch = loader.coming(), next(loader)
+        assert described == tuple((a.shape, a.dtype) for a in batch)
+
+
+def test_without_labels_there_are_images_only():
+    one, other = Loader(numbered(), 6, rng=1), Loader(numbered(), 6, rng=1)
+    assert other.coming(labels=False) == one.coming()[:1]
+    (x,) = other.next(labels=False)
+    assert np.array_equal(x, next(one)[0])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("pixel_range", [(0, 1), (-1, 1)])
+@pytest.mark.parametrize("augment", [None, flip_and_shift])
+def test_on_the_gpu_the_batches_have_the_same_bits(augment, pixel_range, channels, fake_cupy):
+    options = {"rng": 3, "pixel_range": pixel_range, "augment": augment, "drop_last": False}
+    here = [next(loader) for loader in [Loader(numbered(channels=channels), 6, **options)] for _ in range(9)]
+    use("cupy")
+    loader = Loader(numbered(channels=channels), 6, **options)
+    for i, (x, y) in enumerate(here):
+        there = next(loader) if i % 2 else next(batches_into(loader, 1))
+        assert x.tobytes() == there[0].get().tobytes() and x.strides == there[0].strides
+        assert np.array_equal(y, there[1].get())
 
 
 def test_an_epoch_shows_every_image_once_in_an_order_of_its_own():

@@ -65,6 +65,18 @@ def test_a_replayed_step_waits_for_nothing_and_copies_nothing_to_the_host(case):
     assert not [line for line in lines if line.startswith(HOST)]
 
 
+@pytest.mark.parametrize("case", MODEL_CASES)
+def test_besides_its_graph_a_step_launches_three_kernels_and_one_for_labels(case):
+    training, _ = trained(case, average=0.9)
+    while training.loader.position == len(training.loader):  # an epoch begins with an order from the host
+        training.step()
+    inside.log()
+    training.step()
+    labels = ["launch: deal_labels"] * training.model.labels
+    step = ["launch: deal_images", *labels, "launch: store", "replay", "launch: cupy_copy__float32_float32"]
+    assert inside.log() == step
+
+
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16", "float16"])
 def test_a_model_trains_as_graphs_in_another_precision_with_clipping(precision):
     set_precision(precision)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 PCI = Path("/sys/bus/pci/devices")
+NOT_INSTALLED = "it is not installed"  # what `try_cupy` says then
 LOOSEST = 1e-2  # relative error of a product in bfloat16, the coarsest precision that it may be set to
 NVIDIA = "0x10de"  # the vendor's number on the PCI bus
 COMPUTE_CAPABILITY = 75, 76  # CUdevice_attribute: major, minor
@@ -139,6 +140,8 @@ def try_cupy():
     try:
         import cupy
     except Exception as error:  # a broken wheel may raise anything
+        if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
+            return NOT_INSTALLED
         return f"it cannot be imported ({_in_one_line(error)})"
     try:
         count = cupy.cuda.runtime.getDeviceCount()

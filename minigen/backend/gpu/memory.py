@@ -2,6 +2,8 @@
 
 import functools
 
+from .graph import new_pool
+
 
 def available():
     """Bytes that can still be allocated, once CuPy has given back what it only kept for later."""
@@ -13,7 +15,10 @@ def available():
 
 
 def needed(work):
-    """Bytes that `work()` needs beside what is allocated already. What it returns is thrown away."""
+    """Bytes that `work()` needs beside what is allocated already. What it returns is thrown away.
+
+    Raises MemoryError where that is not there, though the work might be done by giving back and asking again.
+    """
     import cupy
 
     available()
@@ -33,4 +38,4 @@ def _pool(cupy):
 
     It is kept: what lies free in a pool that is forgotten is lost to CuPy 14, whose blocks refer in circles.
     """
-    return cupy.cuda.MemoryPool()
+    return new_pool()

@@ -6,11 +6,14 @@
     long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; \
     if (i >= n) return;
 
+#define ALL(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12) F(13) F(14) F(15)
+
 // Numbers of the host into a small array: arguments of a launch, where a copy would wait.
-extern "C" __global__ void store(float* out, int count, float a, float b, float c) {
-    float values[3] = {a, b, c};
-    for (int i = 0; i < count; i++) out[i] = values[i];
-}
+#define NUMBER(k) , float x##k
+#define PUT(k) \
+    if (k < count) out[k] = x##k;
+
+extern "C" __global__ void store(float* out, int count ALL(NUMBER)) { ALL(PUT) }
 
 // rate, small = eps/r, shrink = 1 - lr * weight_decay: see `adam_numbers`.
 extern "C" __global__ void adam(float* p, const float* g, float* m, float* v, const float* numbers, float beta1,
@@ -55,7 +58,6 @@ extern "C" __global__ void ema(float* average, const float* p, const float* numb
 
 // Up to 16 vectors end to end in `out`; blockIdx.y says which of them. Their addresses are arguments: no table has to
 // be copied to the GPU.
-#define ALL(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12) F(13) F(14) F(15)
 #define PARAMETERS(k) , const float* x##k, int n##k
 #define CHOOSE(k) \
     if (blockIdx.y == k) x = x##k, n = n##k; \

@@ -11,7 +11,8 @@ from .. import optim_kernels as portable
 from .compile import ceil_div, kernel
 
 THREADS = 256
-AT_ONCE = 16  # vectors that one launch of `gather` takes
+AT_ONCE = 16  # vectors that one launch of `gather` takes, numbers that one of `store` does
+ZERO = np.float32(0)
 
 
 def _served(launch):
@@ -57,9 +58,10 @@ def ema(avg, p, numbers):
 
 @_served
 def store(array, values):
-    kernel("optim.cu", "store")(
-        (1,), (1,), (array, np.int32(len(values)), *[np.float32(v) for v in (*values, 0.0, 0.0)[:3]])
-    )
+    for i in range(0, len(values), AT_ONCE):
+        some = [np.float32(v) for v in values[i : i + AT_ONCE]]
+        rest = (ZERO,) * (AT_ONCE - len(some))
+        kernel("optim.cu", "store")((1,), (1,), (array[i:] if i else array, np.int32(len(some)), *some, *rest))
 
 
 def gather(vectors, out):
