@@ -26,6 +26,7 @@ class Training:
 
     `step()` is one step; `state()` and `restore()` make it go on elsewhere, bit for bit.
     lr, average: None takes the model's own. clip: bound of each objective's global gradient norm, or None.
+    loader: an attribute, a Loader; any iterator of batches (x, y) can take its place.
     decay_steps: an attribute; where it is set, the learning rate falls linearly to 0 at that step.
     graph: whether steps on the GPU are captured as CUDA graphs and replayed, with the same results, see `captured`.
         None: where it can be done, and `graph_note` says why not. True: or else NotCapturable is raised.
@@ -88,16 +89,20 @@ class Training:
         """
         try:
             due = [i for i, o in enumerate(self.objectives) if self.steps % o.every == o.every - 1]
-            labels = self.model.labels
-            if self.captured:
-                into = self.captured.buffers(self, due, self.loader.coming(labels))
-                losses = self.captured.step(self, due, self.loader.next(labels, into))
-            else:
-                losses = self.do(due, self.loader.next(labels))
+            batch = self._batch(due)
+            losses = self.captured.step(self, due, batch) if self.captured else self.do(due, batch)
         except MemoryError as error:
             raise TrainingError(f"step {self.steps + 1}: {explained(self, error)}") from None
         self.steps += 1
         return losses
+
+    def _batch(self, due):
+        """The arrays of the next batch, (x, y) or (x,); where a graph will read them, if it can be."""
+        labels = self.model.labels
+        if not isinstance(self.loader, Loader):
+            return next(self.loader)[: 1 + labels]
+        into = self.captured.buffers(self, due, self.loader.coming(labels)) if self.captured else None
+        return self.loader.next(labels, into)
 
     def do(self, due, batch):
         """The objectives number `due` are updated from a batch of arrays; {"objective/term": 0-d array}."""

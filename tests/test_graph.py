@@ -5,14 +5,14 @@ import json
 
 import numpy as np
 import pytest
-from backend import emulator, fake_kernels
+from backend import emulator
 from backend import fake_cupy_graph as fake_graph
 from backend.fake_cupy import installed
 from training_cases import MODEL_CASES, images, make
 
 from minigen import Observer, Training, fit, optim
 from minigen.backend import use
-from minigen.data import Loader, horizontal_flip
+from minigen.data import horizontal_flip
 from minigen.debug import debug
 from minigen.metrics import evaluate
 from minigen.optim import schedules
@@ -143,32 +143,6 @@ def test_fit_reports_the_same_with_graphs_as_without():
     assert timeless[0] == timeless[1]
 
 
-def test_short_batches_at_the_end_of_an_epoch_have_a_graph_of_their_own():
-    ordinary, replayed = (training_of("classifier", graph) for graph in (False, True))
-    for training in (ordinary, replayed):
-        options = {"pixel_range": training.model.pixel_range, "drop_last": False}
-        training.loader = Loader(DATA, 10, 0, **options)  # 10, 10, 10, 2
-    assert steps(ordinary, 14) == steps(replayed, 14)
-    assert same(ordinary, replayed)
-    assert len(replayed.captured.graphs) == 2
-
-
-def test_a_batch_given_by_hand_is_copied_into_the_graph():
-    """captured.step takes any arrays, before and after the capture; between steps whose batch is written in place."""
-    ordinary, replayed = training_of("classifier", False), training_of("classifier")
-    data = Loader(DATA, 10, 5, pixel_range=(0, 1))
-    for i in range(8):
-        if i % 3 == 1:
-            assert steps(ordinary, 1) == steps(replayed, 1)
-            continue
-        x, y = next(data)
-        x = x.copy() if i % 2 else x  # in row-major memory too
-        expected, found = ordinary.do([0], (x, y)), replayed.captured.step(replayed, [0], (x, y))
-        assert {n: float(v) for n, v in expected.items()} == {n: float(v) for n, v in found.items()}
-    assert same(ordinary, replayed)
-    assert len(replayed.captured.graphs) == 1
-
-
 def test_an_option_that_changes_the_step_is_captured_anew():
     ordinary, replayed = training_of(graph=False), training_of()
     for clip in (None, 1e-3, None):
@@ -199,19 +173,6 @@ def test_fit_reads_the_losses_in_one_copy_a_log():
 
     fit(make("gan dense"), DATA, batch_size=10, steps=40, log_every=10, observers=[Count()])
     assert np.diff(copies).tolist() == [1, 1, 1]
-
-
-@pytest.mark.skipif(not emulator.AVAILABLE, reason=emulator.WHY_NOT)
-@every_case
-def test_a_replayed_step_is_a_launch_for_its_images_one_for_its_labels_and_one_for_its_numbers(case, monkeypatch):
-    """Whatever the number of optimisers and averages; the rest is the graph, and a copy of the losses by CuPy."""
-    training = training_of(case, average=0.9)
-    steps(training, 4 * max(o.every for o in training.objectives))
-    monkeypatch.setattr(fake_graph.Graph, "launch", lambda graph: None)  # elementwise kernels count when they run
-    before = fake_kernels.LAUNCHES.copy()
-    training.step()
-    labels = {"deal_labels": 1} if training.model.labels else {}
-    assert dict(fake_kernels.LAUNCHES - before) == {"deal_images": 1, "store": 1} | labels
 
 
 def test_a_replay_is_one_launch():

@@ -7,8 +7,8 @@ channels-last graph    both
 compile                channels-last, nets by torch.compile, fused Adam
 compile graph          the same steps, captured
 
-Like for like? The batch is a fixed one here: captured steps copy it, the others find it in place, and neither chooses
-images. minigen's steps draw theirs from a data set on the GPU, as in training; that is part of their time.
+Like for like: both libraries get one batch again and again. Captured steps copy it to where the graph looks for it, the
+others find it in place; how images are chosen and brought into range is no part of the time.
 
 All: cuDNN tries its algorithms and takes the fastest (cudnn.benchmark); no loss is looked at. bfloat16 is autocast:
 it also stores activations in 16 bits, half the bytes; minigen rounds factors of products only.
