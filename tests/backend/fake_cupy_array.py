@@ -129,8 +129,7 @@ def call(function, *args, **options):
         fake_graph.refuse_blas()
     if (function in TABLES and len(args[0]) > 8) or (function is np.repeat and isinstance(args[1], list)):
         from_host()  # a table of addresses, of counts
-    if (isinstance(function, np.ufunc) or function in OPERATORS) and options.get("out") is None:
-        function = _row_major(function)
+    kept = function in KEPT
     hosts, named = [_host(a) for a in args], {k: _host(v) for k, v in options.items()}
     if options.get("out") is not None:
         do(lambda hosts, named: function(*hosts, **named), hosts, named)
@@ -145,20 +144,20 @@ def call(function, *args, **options):
         out = again = function(*hosts, **named)
     if isinstance(out, tuple | list):
         part = lambda i: (lambda: again()[i]) if capturing() else None
-        return type(out)(_made(o, part(i), hosts) for i, o in enumerate(out))
-    return _made(out, again, hosts) if isinstance(out, np.ndarray | np.generic) else out
+        return type(out)(_made(o, part(i), hosts, kept) for i, o in enumerate(out))
+    return _made(out, again, hosts, kept) if isinstance(out, np.ndarray | np.generic) else out
 
 
-def _row_major(function):
-    """CuPy's elementwise results lie in row-major order, whatever the order of the arguments; NumPy's follow them."""
-    return lambda *args, **options: np.asarray(function(*args, **options), order="C")
+def _made(out, again, hosts, kept):
+    """A result as an array of ours; `again` computes it once more, when a graph is launched.
 
-
-def _made(out, again, hosts):
-    """A result as an array of ours; `again` computes it once more, when a graph is launched."""
+    New arrays of CuPy's lie in row-major order, whatever the order of the arguments, but for those of KEPT functions;
+    NumPy's follow the arguments.
+    """
     out = np.asarray(out)
     if any(np.may_share_memory(out, h) for h in _arrays(hosts)):
         return ndarray(out)
+    out = out if kept else np.asarray(out, order="C")
     return ndarray(fake_graph.filled(again, out) if capturing() else fake_graph.placed(out))
 
 
@@ -208,24 +207,29 @@ def _in_place(name):
 def _method(self, name, *args, **options):
     if name == "dot":
         fake_graph.refuse_blas()
-    return call(lambda host, *args, **options: getattr(host, name)(*args, **options), self, *args, **options)
+    return call(METHODS[name], self, *args, **options)
+
+
+def _of_host(name):
+    return lambda host, *args, **options: getattr(host, name)(*args, **options)
 
 
 ARITHMETIC = ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor"]
 REFLECTED = {f"__r{name}__" for name in ARITHMETIC}
 COMPARISONS, UNARY = ("lt", "le", "gt", "ge", "eq", "ne"), ("neg", "abs", "invert")
-OPERATORS = {getattr(operator, f"__{name}__") for name in (*ARITHMETIC, *COMPARISONS, *UNARY)} | {np.where}
 for _name in [f"__{n}__" for n in (*ARITHMETIC, *COMPARISONS)] + sorted(REFLECTED):
     setattr(ndarray, _name, _operator(_name))
 for _name in ARITHMETIC[:7]:
     setattr(ndarray, f"__i{_name}__", _in_place(f"__i{_name}__"))
 for _name in UNARY:
     setattr(ndarray, f"__{_name}__", partialmethod(lambda self, f: call(f, self), getattr(operator, _name)))
-for _name in (
-    *("sum", "mean", "var", "std", "max", "min", "prod", "argmax", "argmin", "any", "all", "cumsum", "dot", "clip"),
-    *("reshape", "transpose", "swapaxes", "squeeze", "flatten", "astype", "copy", "take", "view"),
-):
+METHODS = """sum mean var std max min prod argmax argmin any all cumsum dot clip
+    reshape transpose swapaxes squeeze flatten astype copy take view"""
+METHODS = {_name: _of_host(_name) for _name in METHODS.split()}
+for _name in METHODS:
     setattr(ndarray, _name, partialmethod(_method, _name))
+KEPT = {np.array, np.zeros_like, np.ones_like, np.full_like, np.cumsum, np.roll}  # results in the order of the argument
+KEPT |= {METHODS["astype"], METHODS["cumsum"]}
 
 
 AT = dict.fromkeys((np.maximum, np.minimum), "int32 float32 float64 uint32 uint64")  # of CuPy 13; 14 knows int64 too

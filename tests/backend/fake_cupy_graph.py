@@ -170,7 +170,7 @@ def placed(array, fill=True):
     """`array`, fresh from NumPy, in memory of the current allocator, with the same strides where it is dense."""
     if not array.size:
         return array
-    order = sorted(range(array.ndim), key=lambda a: (-array.strides[a], a))
+    order = sorted(range(array.ndim), key=lambda a: (0 if array.flags.c_contiguous else -array.strides[a], a))
     out = empty([array.shape[a] for a in order], array.dtype).transpose(np.argsort(order))
     if fill and not capturing():
         out[...] = array

@@ -1,8 +1,9 @@
-"""On the real CuPy, on a GPU that does nothing: every op of the table. Run by test_real_cupy.py."""
+"""On the real CuPy, on a GPU that does nothing: every op, and in what order results lie. Run by test_real_cupy.py."""
 
 import cupy
 import numpy as np
 import pytest
+from backend.memory_order import AS_THE_ARGUMENT, ROW_MAJOR, images, in_row_major_order
 from backend.test_on_device import ROWS, called, gradients, outputs
 from real_cupy import inside
 
@@ -39,3 +40,9 @@ def test_a_derivative_has_the_shape_and_dtype_that_it_has_on_numpy(case, order):
         assert (a is None) == (b is None)
         if a is not None:
             like(a.data, b.data)
+
+
+@pytest.mark.parametrize("name", ROW_MAJOR | AS_THE_ARGUMENT)
+def test_a_result_lies_in_memory_as_the_stand_in_says(name):
+    result = (ROW_MAJOR | AS_THE_ARGUMENT)[name](cupy, *images(cupy))
+    assert in_row_major_order(result) == (name in ROW_MAJOR)
