@@ -1,10 +1,14 @@
 """How it is used: `grad` walks the Nodes backwards; `no_grad` stops the recording."""
 
 import contextlib
+import operator
 
 from ..backend import asarray, namespace
+from ..backend.layout import in_memory_order
 from .state import state
 from .tensor import Leaf, Part, Tensor
+
+_add = in_memory_order(operator.add)
 
 
 def grad(loss, inputs, grad_outputs=None, create_graph=False, allow_unused=False):
@@ -131,7 +135,7 @@ def _pull_back(node, g, useful, cotangents, create_graph):
             raise
         if state.watcher is not None:
             state.watcher.after_vjp(node, i, contribution)
-        cotangents[serial] = cotangents[serial] + contribution if serial in cotangents else contribution
+        cotangents[serial] = _add(cotangents[serial], contribution) if serial in cotangents else contribution
 
 
 class _Values(dict):

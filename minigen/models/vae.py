@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from ..autograd import no_grad
+from ..autograd import Tensor, no_grad
 from ..backend import asarray
 from ..nn import Parameter
 from ..ops import binary_cross_entropy_with_logits, exp, gaussian_kl, sigmoid, split
@@ -52,7 +52,7 @@ class VAE(SingleObjective):
 
     def pixels(self, x):
         """x as the likelihood wants it: black or white for Bernoulli."""
-        return x if self.likelihood == "gaussian" else (self.rng.uniform(x.shape) < x).astype(x.dtype)
+        return x if self.likelihood == "gaussian" else (Tensor(self.rng.uniform(x.shape)) < x).astype(x.dtype)
 
     def reparameterise(self, mu, logvar):
         """z = μ + σ·ε."""

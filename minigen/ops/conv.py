@@ -15,6 +15,7 @@ from ..autograd import op
 from ..backend.kernels import kernels
 from .common import pair
 from .linear import channel_sum
+from .shape import channels_last
 from .shape import pad as pad_borders
 
 
@@ -80,6 +81,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
             f"conv2d: the kernel must fit into the padded image; got x of shape {x.shape}, weight of shape "
             f"{weight.shape}, padding {padding}, dilation {dilation}."
         )
+    x = channels_last(x)  # here, so that the gradient of the weight finds it so
     return _conv2d(x, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
@@ -109,6 +111,7 @@ def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0
     )
     if min(size) < 1:
         raise ValueError(f"conv_transpose2d: the output would have size {size}; got x of shape {x.shape}, {padding=}.")
+    x = channels_last(x)  # here, so that the gradient of the weight finds it so
     return _conv2d_x(x, weight, bias, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 

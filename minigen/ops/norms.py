@@ -9,7 +9,7 @@ from ..backend import namespace
 from ..backend.kernels import kernels
 from .common import fast_on_arrays, raw
 from .reductions import mean as mean_of
-from .shape import reshape
+from .shape import channels_last, reshape
 
 # ------------------------------------------------------------------------------------------------ batch
 
@@ -75,6 +75,7 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
     M = x.size // x.shape[1]
     if M < 2:
         raise ValueError(f"batch_norm: expected more than 1 value per channel in training; got x of shape {x.shape}.")
+    x = channels_last(x)
     y, mean, var = _batch_norm(x, weight, bias, eps=eps)
     if running_mean is not None:
         kernels(raw(x)).update_running(

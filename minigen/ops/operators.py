@@ -1,6 +1,9 @@
 """The operators and methods of Tensor. Methods have NumPy's names and keywords, so a VJP serves arrays and Tensors."""
 
+import operator
+
 from ..autograd import Tensor
+from ..backend.layout import in_memory_order
 from . import elementwise as e
 from . import reductions as r
 from . import shape as s
@@ -12,6 +15,11 @@ def _swapped(f):
     return lambda t, other: f(other, t)
 
 
+def _constant(f):
+    f = in_memory_order(f)
+    return lambda t, other: Tensor(f(t.data, raw(other)))
+
+
 for name, function in {"add": e.add, "sub": e.sub, "mul": e.mul, "truediv": e.div, "pow": e.pow}.items():
     setattr(Tensor, f"__{name}__", lambda t, other, f=function: f(t, other))
     setattr(Tensor, f"__r{name}__", _swapped(function))
@@ -20,15 +28,9 @@ Tensor.__neg__, Tensor.__abs__ = lambda t: e.neg(t), lambda t: e.abs(t)
 Tensor.__getitem__ = s.getitem
 
 # Comparisons give constants: Tensors of booleans. Equality is by element, so hashing is by identity, as in PyTorch.
-Tensor.__lt__ = lambda t, other: Tensor(t.data < raw(other))
-Tensor.__le__ = lambda t, other: Tensor(t.data <= raw(other))
-Tensor.__gt__ = lambda t, other: Tensor(t.data > raw(other))
-Tensor.__ge__ = lambda t, other: Tensor(t.data >= raw(other))
-Tensor.__eq__ = lambda t, other: Tensor(t.data == raw(other))
-Tensor.__ne__ = lambda t, other: Tensor(t.data != raw(other))
+for name in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__", "__and__", "__or__"):
+    setattr(Tensor, name, _constant(getattr(operator, name)))
 Tensor.__hash__ = object.__hash__
-Tensor.__and__ = lambda t, other: Tensor(t.data & raw(other))
-Tensor.__or__ = lambda t, other: Tensor(t.data | raw(other))
 Tensor.__invert__ = lambda t: Tensor(~t.data)
 
 Tensor.sum, Tensor.mean, Tensor.var, Tensor.std = (

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..autograd import Tensor, op
-from ..backend import namespace
+from ..backend import layout, namespace
 from ..backend.constants import constant
 from .common import axes_of, raw
 
@@ -20,6 +20,18 @@ def reshape(x, *, shape):
 def permute(x, *, dims):
     """Axis i of the result is axis dims[i] of x; a view. Adjoint: the inverse permutation."""
     return x.transpose(dims)
+
+
+@op(x=lambda g: g)
+def _channels_last(x):
+    """The same numbers in channels-last memory. Its own adjoint."""
+    return layout.channels_first(layout.channels_last(x))
+
+
+def channels_last(x):
+    """Images `x` (N, C, H, W) in channels-last memory: one copy for all who want it so, backward too, or none."""
+    there = x.ndim != 4 or raw(x).transpose(0, 2, 3, 1).flags.c_contiguous
+    return x if there else _channels_last(x)
 
 
 def transpose(x, dim0, dim1):
@@ -75,6 +87,7 @@ def _concatenate_i(g, i, xs_shape, axis):
 
 
 @op(xs=_concatenate_i)
+@layout.in_memory_order_along
 def _concatenate(*xs, axis):
     """End to end along `axis`. Adjoint: the pieces."""
     xp = namespace(xs[0])
@@ -172,12 +185,14 @@ def _border_index(n, lo, hi, mode):
 
 
 @op(x=lambda g, x_shape, index, axis: _take_add(g, index=index, axis=axis, n=x_shape[axis]))
+@layout.in_memory_order_along
 def _take(x, *, index, axis):
     """Elements `index` (host integers) along `axis`, any of them any number of times. Adjoint: adding them back."""
     return x.take(constant(index, namespace(x)), axis=axis)
 
 
 @op(g=lambda h, index, axis: _take(h, index=index, axis=axis))
+@layout.in_memory_order_along
 def _take_add(g, *, index, axis, n):
     """Zeros with slice i of g added in place index[i]: in rounds, each of which names every place at most once."""
     xp = namespace(g)

@@ -1,5 +1,6 @@
 """Clipping of gradients, and averages of weights."""
 
+import operator
 from contextlib import contextmanager
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from ..autograd import Tensor
 from ..backend import asarray, namespace, to_numpy
 from ..backend.kernels import kernels
+from ..backend.layout import in_memory_order
 from .flat import in_shape, memory_order
 from .numbers import held
 
@@ -26,7 +28,8 @@ def clip_grad_norm(gradients, max_norm):
     arrays = [g.data if isinstance(g, Tensor) else g for g in gradients]
     norm = global_norm([g for g in arrays if g is not None])
     factor = namespace(norm).minimum(max_norm / (norm + 1e-6), 1.0)
-    return [None if g is None else g * factor for g in arrays], norm
+    times = in_memory_order(operator.mul)
+    return [None if g is None else times(g, factor) for g in arrays], norm
 
 
 class EMA:

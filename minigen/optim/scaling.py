@@ -6,6 +6,7 @@ import numpy as np
 
 from ..autograd import Tensor
 from ..backend import asarray, namespace, to_numpy
+from ..backend.layout import in_memory_order
 
 START, LARGEST = 2.0**16, 2.0**24
 GROW_AFTER = 2000  # steps without an overflow after which the factor is doubled
@@ -43,7 +44,8 @@ class LossScale:
         xp = namespace(self.values)
         self.finite = xp.isfinite(sum(g.sum() for g in arrays if g is not None))  # NaN and infinity stay so in a sum
         inverse = 1.0 / self.values[0]
-        return [None if g is None else xp.where(self.finite, g * inverse, 0.0 * inverse) for g in arrays]
+        unscaled = in_memory_order(lambda g: xp.where(self.finite, g * inverse, 0.0 * inverse))
+        return [None if g is None else unscaled(g) for g in arrays]
 
     @contextmanager
     def guarding(self, optimizer):

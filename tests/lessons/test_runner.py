@@ -141,7 +141,7 @@ def test_a_block_that_is_not_closed_is_an_error(tmp_path):
 
 
 def test_a_quotation_is_the_source_with_decorators_and_indentation(tmp_path):
-    assert source_of("minigen/ops/elementwise.py", "exp").startswith("@op(")
+    assert source_of("minigen/ops/elementwise.py", "exp").startswith("@elementwise(")
     assert source_of("minigen/nn/norms.py", "GroupNorm.forward").startswith("    def forward(self, x):\n")
     assert source_of("minigen/models/nets.py", "SMALLEST") == "SMALLEST = 4\n"
     Lesson(planted(tmp_path, "```python source=minigen/models/nets.py:SMALLEST\nSMALLEST = 4")).run()

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ..capturing import refuse
+from ..layout import channels_first
 
 SOURCE = Path(__file__).with_name("philox.cu")
 # What every thread does at its end, so that no launch of its own moves the counter on: blocks take tickets when all
@@ -65,9 +66,10 @@ class Philox:
         if self.array is None:
             refuse("a random generator draws for the first time")
             self.array = self._start_on_device()
-        out = cupy.empty(shape, dtype)
+        image = isinstance(shape, tuple | list) and len(shape) == 4  # these are drawn in channels-last memory
+        out = cupy.empty([shape[a] for a in (0, 2, 3, 1)] if image else shape, dtype)
         _kernel(expression, dtype, arguments)(*values, self.array, out)
-        return out
+        return channels_first(out) if image else out
 
     def _start_on_device(self):
         import cupy
