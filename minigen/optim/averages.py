@@ -12,6 +12,8 @@ from ..backend.layout import in_memory_order
 from .flat import in_shape, memory_order
 from .numbers import held
 
+_times = in_memory_order(operator.mul)
+
 
 def global_norm(gradients):
     """√Σ g² over all elements of all gradients: a 0-d array."""
@@ -28,8 +30,7 @@ def clip_grad_norm(gradients, max_norm):
     arrays = [g.data if isinstance(g, Tensor) else g for g in gradients]
     norm = global_norm([g for g in arrays if g is not None])
     factor = namespace(norm).minimum(max_norm / (norm + 1e-6), 1.0)
-    times = in_memory_order(operator.mul)
-    return [None if g is None else times(g, factor) for g in arrays], norm
+    return [None if g is None else _times(g, factor) for g in arrays], norm
 
 
 class EMA:
