@@ -1,0 +1,1 @@
+"""The sections of machine.py: each yields rows (title, value, unit) for a library, NumPy or CuPy."""
