@@ -8,11 +8,12 @@ import argparse
 import sys
 from dataclasses import dataclass
 
+from .backend.gpu import conv
 from .backend.gpu.driver import look
+from .backend.precision import PRECISIONS, possible
 
 OLDEST_CUDA, NEWEST_CUDA = 12, 13  # those that CuPy 13 and 14 have wheels for
 CUDA_13_CAPABILITY = 7, 5  # CUDA 13 no longer serves older cards
-OWN_KERNELS = 8, 0  # tensor cores with TF32 and cp.async; older cards run the portable path
 
 REPORT = "Train with --backend numpy, and report this with the lines above: it is a fault of minigen's."
 
@@ -127,11 +128,8 @@ def computing(machine):
         found = [Finding("computing", True, "CuPy compiles and computes")]
         if machine.kernels:
             return [*found, Finding("kernels", False, f"minigen's own fail: {machine.kernels}", REPORT)]
-        old = [d.name for d in machine.driver.devices if d.capability < OWN_KERNELS]
-        if old:
-            text = f"{', '.join(old)}: minigen's own kernels need compute capability 8.0; the portable ones serve"
-            found.append(Finding("kernels", None, text))
-        return found if old else [*found, Finding("kernels", True, "minigen's own compile and compute")]
+        found.append(Finding("kernels", True, "minigen's own compile and compute"))
+        return [*found, *(Finding("kernels", None, text) for d in machine.driver.devices for text in lacks(d))]
     if "nvrtc" in machine.trouble or "cudart" in machine.trouble or ".h" in machine.trouble:
         right = right_wheel(machine)
         advice = f'CUDA\'s compiler is missing: pip install "cuda-toolkit[cublas,cudart,nvrtc]=={right}.*"'
@@ -140,6 +138,17 @@ def computing(machine):
     else:
         advice = "python -c 'import cupy; cupy.show_config()' says more."
     return [Finding("computing", False, machine.trouble, advice)]
+
+
+def lacks(device):
+    """What an old card cannot do, in at most one sentence."""
+    capability = 10 * device.capability[0] + device.capability[1]
+    known = possible(capability)
+    missing = [name for name in PRECISIONS if name not in known]
+    if capability < conv.OLDEST:
+        yield f"{device.name}: products are cuBLAS's, in float32, and steps not captured as graphs"
+    elif missing:
+        yield f"{device.name}: --precision {' or '.join(known)}; it has no tensor cores for {', '.join(missing)}"
 
 
 def report(machine):

@@ -193,6 +193,25 @@ def test_failures_are_printed_loudly_and_mark_their_workload():
     assert gpu_report.line_of(row | {"own": None, "best": None, "/best": None, "/eager": None}).startswith("!DCGAN")
 
 
+def bench_on(capability, *precisions):
+    """A Bench that has met a GPU of that compute capability."""
+    args = bench.parser().parse_args(["--backend", "cupy", "--no-torch", "--precision", *precisions])
+    measurement = gpu.Bench(args, gpu.REHEARSAL, Clock(1))
+    measurement.found["device"] = {"capability": capability}
+    return measurement
+
+
+def test_precisions_that_the_gpu_has_not_are_left_out_and_it_is_said(capsys):
+    old, new = bench_on("75", "tf32", "float32", "bfloat16"), bench_on("120", "tf32", "float32", "bfloat16")
+    old.leave_out(), new.leave_out()
+    assert old.precisions == ["float32"] and new.precisions == ["tf32", "float32", "bfloat16"]
+    left = "left out: tf32, bfloat16: not on compute capability 7.5"
+    assert old.found["troubles"] == [left] and left in capsys.readouterr().out
+    assert new.found["troubles"] == []
+    with pytest.raises(SystemExit, match="--precision tf32: not on compute capability 6.1"):
+        bench_on("61", "tf32").leave_out()
+
+
 @pytest.mark.parametrize("options", [["--workloads", "mlpgan", "--backend", "cupy"], ["--workloads", "dcgan64"]])
 def test_a_workload_of_the_other_backend_is_refused(options):
     with pytest.raises(SystemExit, match="not measured with --backend"):

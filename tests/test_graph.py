@@ -239,16 +239,22 @@ def test_on_the_cpu_the_option_means_nothing(graph):
 
 @pytest.mark.skipif(not emulator.AVAILABLE, reason=emulator.WHY_NOT)
 @pytest.mark.parametrize(
-    "case",
-    ["vae dense", pytest.param("gan conv", marks=pytest.mark.slow), pytest.param("ae conv", marks=pytest.mark.slow)],
+    ("case", "capability"),
+    [
+        ("vae dense", "90"),
+        ("vae dense", "75"),
+        pytest.param("gan conv", "90", marks=pytest.mark.slow),
+        pytest.param("ae conv", "90", marks=pytest.mark.slow),
+        pytest.param("gan conv", "75", marks=pytest.mark.slow),
+    ],
 )
-def test_with_kernels_of_our_own_for_products_a_whole_step_is_captured(case, monkeypatch):
-    """As on a GPU with tensor cores, by the emulated CUDA source; here cuBLAS is refused."""
+def test_with_kernels_of_our_own_for_products_a_whole_step_is_captured(case, capability, monkeypatch):
+    """As on a GPU, with tensor cores for them or without, by the emulated CUDA source; here cuBLAS is refused."""
     monkeypatch.setattr(fake_graph, "blas_in_capture", False)
     small = {"hidden": 8} if "dense" in case else {}
     found = []
     for graph in (False, True):
-        with installed(capability="90"):
+        with installed(capability=capability, products="emulated"):
             use("cupy")
             training = Training(make(case, **small), DATA, batch_size=4, graph=graph)
             found.append((steps(training, 4), training.state()))

@@ -11,6 +11,8 @@ holds for the whole process, for products from then on, forward and backward, wh
 
 float32: each factor is a sum of two TF32 numbers, and three of their four products are taken: as exact as NumPy's
 product (1.5e-7, 2.9e-7, 3.7e-7), at about a third of the speed of tf32. An infinite factor gives NaN.
+Tensor cores know float16 from compute capability 7.5 on (Turing, 2018), TF32 and bfloat16 from 8.0 on (Ampere, 2020).
+Before 8.0 float32 is that of ordinary multiply-adds (XXX), where an infinite factor stays one.
 On the GPU numbers below 1.2e-38 count as 0 in all arithmetic: CuPy compiles every kernel so (-ftz=true).
 float16: nothing beyond 65504, and fewer bits below 6.1e-5, none below 3e-8: gradients want their loss scaled.
 
@@ -24,17 +26,40 @@ product, so that training on the CPU shows what a precision does to it (and is s
 
 import numpy as np
 
+from .arrays import BackendError, default
+
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
+SINCE = {"float32": 0, "tf32": 80, "bfloat16": 80, "float16": 75}  # compute capability, as 75 for 7.5
 _precision = "float32"
 
 
 def set_precision(name):
-    """Round the factors of products to "float32", "tf32", "bfloat16" or "float16"; returns what was set before."""
+    """Round the factors of products to "float32", "tf32", "bfloat16" or "float16"; returns what was set before.
+
+    Raises BackendError where the default device is a GPU that cannot.
+    """
     global _precision
     if name not in PRECISIONS:
         raise ValueError(f"set_precision({name!r}): expected one of {', '.join(PRECISIONS)}.")
+    if default() is not np:
+        check(name, int(default().cuda.Device().compute_capability))
     before, _precision = _precision, name
     return before
+
+
+def possible(capability):
+    """The precisions that a GPU of that compute capability (75 for 7.5) has."""
+    return tuple(name for name in PRECISIONS if SINCE[name] <= capability)
+
+
+def check(name, capability):
+    """Raise BackendError unless a GPU of that compute capability has that precision."""
+    if capability < SINCE[name]:
+        needed, here = (f"{c // 10}.{c % 10}" for c in (SINCE[name], capability))
+        raise BackendError(
+            f"{name} needs compute capability {needed} or newer; this GPU has {here}, and with it "
+            f"{' and '.join(possible(capability))}. The CPU (--backend numpy) knows them all."
+        )
 
 
 def precision():

@@ -22,6 +22,7 @@ import sys
 import threading
 from typing import NamedTuple
 
+from ..backend.precision import possible
 from ..run import save_json
 from . import gpu_report
 from .gpu_floors import floors
@@ -96,6 +97,7 @@ class Bench:
                 self.torch.close()
                 self.torch = None
         gpu_report.print_machine(self.found)
+        self.leave_out()
 
     def run(self):
         self.describe()
@@ -107,6 +109,18 @@ class Bench:
         self.profiles()
         self.found["seconds"] = self.clock.spent()
         gpu_report.print_summary(self.found)
+
+    def leave_out(self):
+        """The precisions that this GPU has not."""
+        capability = int(self.found["device"]["capability"])
+        missing = [p for p in self.precisions if p not in possible(capability)]
+        self.precisions = [p for p in self.precisions if p not in missing]
+        why = f"not on compute capability {capability // 10}.{capability % 10}"
+        if not self.precisions:
+            sys.exit(f"python -m minigen.bench: --precision {' '.join(missing)}: {why}.")
+        if missing:
+            self.found["troubles"].append(f"left out: {', '.join(missing)}: {why}")
+            print(f"!! {self.found['troubles'][-1]}", flush=True)
 
     @contextlib.contextmanager
     def trouble(self, what):

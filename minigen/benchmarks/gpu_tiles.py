@@ -62,7 +62,7 @@ def products(step, repeats=REPEATS):
     for (role, image, shape, axes), (calls, arguments) in seen.found.items():
         channels = shape[0] if role == "WEIGHT" else shape[-1]
         extents = conv.extents(role, image, channels, axes[0], axes[1], axes[2])
-        work = (*extents, math.prod(shape), conv.processors(0))
+        work = (*extents, math.prod(shape), conv.gpu(0))
         times = []
         for choice in candidates(work):
             tile, slabs, parts = choice
@@ -78,7 +78,7 @@ def products(step, repeats=REPEATS):
 def candidates(work):
     """What is tried for a product: for each tile the cheapest choices."""
     found = sorted(conv.choices(*work), key=lambda choice: conv.cost(choice, *work))
-    return [c for tile in conv.TILES for c in [c for c in found if c[0] == tile][:PARTS]]
+    return [c for tile in conv.tiles(work[-1]) for c in [c for c in found if c[0] == tile][:PARTS]]
 
 
 def with_choice(choice, work):

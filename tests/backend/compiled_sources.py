@@ -1,5 +1,7 @@
 """What minigen gives to CUDA's compiler: its GPU code is run on a stand-in of CuPy that records instead of compiling.
 
+What that is depends on the GPU: an old one has other constants, and fewer precisions.
+
 So the sources and constants are those that the library asks for, and nobody has to keep a list. Nothing is computed:
 arrays hold what memory holds. A kernel that no call below asks for fails a test of test_nvrtc.py, which names it.
 """
@@ -17,8 +19,8 @@ from backend.fake_cupy import installed
 from minigen import optim
 from minigen.autograd import tensor
 from minigen.backend import Generator, kernels, set_precision, use
-from minigen.backend.gpu import compile, conv, elementwise, norm, pool, rows
-from minigen.backend.precision import PRECISIONS
+from minigen.backend.gpu import conv, elementwise, norm, pool, rows
+from minigen.backend.precision import possible
 from minigen.data import Dataset, Loader
 
 FLOATS = np.float32, np.float64
@@ -55,7 +57,7 @@ def calls(cupy):
         pool.sum_pool2d(image, *PAIR, (3, 3))
         pool.sum_pool2d_x(half, *PAIR, (6, 6))
         chains(cupy.zeros((2, 4), dtype), cupy.zeros((2, 4), bool))
-    for precision in PRECISIONS:
+    for precision in possible(int(cupy.cuda.Device().compute_capability)):
         products(cupy, precision)
     rng = Generator(0)
     rng.normal((5,)), rng.uniform((5,)), rng.keep((5,), 0.5), rng.integers(0, 9, (5,))
@@ -120,7 +122,7 @@ class Recorder:
 
         return SimpleNamespace(get_function=get_function)
 
-    def module(self, source, options=()):
+    def module(self, source, options, architecture):
         return SimpleNamespace(launch=lambda name, *_: self.elementwise.setdefault(source, name))
 
 
@@ -132,26 +134,21 @@ class Nothing:
 
 
 @contextlib.contextmanager
-def recording():
-    """A stand-in of CuPy on a recent GPU that compiles and launches nothing. Yields (cupy, recorder)."""
+def recording(capability):
+    """A stand-in of CuPy that compiles and launches nothing. Yields (cupy, recorder)."""
     recorder, real, gpu = Recorder(), fake_kernels.module, kernels.GPU
-    caches = compile.kernel, compile._module, conv._launch, conv.processors
-    with installed(capability="90") as cupy:
+    with installed(capability=capability, products="emulated") as cupy:
         cupy.RawModule, cupy.ElementwiseKernel = recorder.raw_module, fake_kernels.ElementwiseKernel
         fake_kernels.module, kernels.GPU = recorder.module, gpu  # also where the stand-in has no emulator
-        for cached in caches:
-            cached.cache_clear()
         try:
             yield cupy, recorder
         finally:
             fake_kernels.module = real
-            for cached in caches:  # they hold kernels that do nothing
-                cached.cache_clear()
 
 
-def recorded():
+def recorded(capability="90"):
     """(modules, elementwise): {(source, options): names of kernels}, {source: name of its kernel}."""
-    with recording() as (cupy, recorder):
+    with recording(capability) as (cupy, recorder):
         calls(cupy)
     return recorder.modules, recorder.elementwise
 

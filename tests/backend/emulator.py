@@ -2,6 +2,7 @@
 
     module(source, ("-DN=4",)).launch("add", (2,), (32,), [x, y, np.int32(n)], shared=0)
 
+`architecture` is what the source finds as __CUDA_ARCH__: before sm_80 there are fewer functions of ptx.cuh.
 What a GPU would do silently wrong raises `EmulatorError`. Threads, warps and blocks run in a random order, drawn from
 the environment variable EMULATOR_SEED (1).
 """
@@ -95,17 +96,20 @@ class Launch(ctypes.Structure):
 class Module:
     """The kernels of one source, compiled. `parameters`: of each kernel; `static_shared`: bytes of all together."""
 
-    def __init__(self, source, options=()):
+    def __init__(self, source, options=(), architecture=90):
         unknown = [o for o in options if not o.startswith(OPTIONS)]
         if unknown:
             raise EmulatorError(f"options {unknown}: unknown to the emulator.")
-        text = preprocessed(source, tuple(o for o in options if o.startswith("-D")))
+        asked = "__CUDA_ARCH__" in source  # a source that does not is built once for all
+        arch = f"__CUDA_ARCH__={10 * architecture if asked else 900}"
+        text = preprocessed(source, (f"-D{arch}", *(o for o in options if o.startswith("-D"))))
         text = DYNAMIC.sub(lambda m: _dynamic(text, m), text)
         found = list(KERNEL.finditer(text))
         self.parameters = {m[2]: [Parameter(p) for p in m[3].split(",") if p.strip()] for m in found}
         glue = "".join(_glue(m[2], self.parameters[m[2]], _bound(m[1])) for m in found)
         runtime()
-        self.library = compiled(f'#include "emu.h"\nnamespace {{\n{text}\n}}\n{GLUE}{glue}')
+        head = f'#define {arch.replace("=", " ")}\n#include "emu.h"\n'
+        self.library = compiled(f"{head}namespace {{\n{text}\n}}\n{GLUE}{glue}")
         self.static = tuple((ctypes.c_void_p * 2).in_dll(self.library, "emu_static_shared"))
         self.static_shared = self.static[1] - self.static[0] - 16  # without emu_anchor
 
@@ -166,14 +170,14 @@ def _regions(parameters, args):
 
 
 @cache
-def module(source, options=()):
+def module(source, options=(), architecture=90):
     """The module of a source, built once."""
-    return Module(source, options)
+    return Module(source, options, architecture)
 
 
 def preprocessed(source, defines):
     """The source after its #if and macros, so that only what is compiled is seen."""
-    command = [COMPILER, "-E", "-x", "c++", "-std=c++17", "-DPTX_CUH", "-D__CUDA_ARCH__=900", "-D__CUDACC_RTC__"]
+    command = [COMPILER, "-E", "-x", "c++", "-std=c++17", "-DPTX_CUH", "-D__CUDACC_RTC__"]
     return _run([*command, *defines, "-"], source)
 
 

@@ -19,6 +19,7 @@ from backend.fake_cupy_graph import CUDARuntimeError
 
 from minigen.backend import arrays
 from minigen.backend import kernels as sets
+from minigen.backend.gpu import compile, conv
 from minigen.backend.gpu import random as gpu_random
 from minigen.backend.special import erf
 
@@ -61,12 +62,12 @@ FUNCTIONS = """all any arange argmax argmin argsort ascontiguousarray broadcast_
 CONSTANTS = "bool_ e float16 float32 float64 inf int32 int64 nan newaxis pi uint16 uint32 uint64 uint8"
 
 
-def module(devices=1, capability="70"):
-    """A new module `cupy`, on a machine with so many GPUs of that compute capability.
+# KiB of shared memory that a block can ask for
+SHARED = {"52": 48, "60": 48, "61": 48, "70": 96, "75": 64, "80": 163, "86": 99, "89": 99, "90": 227}
 
-    7.0 has no tensor cores that igemm.cu could use: products are the portable ones, which is fast. Ask for "90" to
-    have them emulated.
-    """
+
+def module(devices=1, capability="90"):
+    """A new module `cupy`, on a machine with so many GPUs of that compute capability."""
     cupy = types.ModuleType("cupy")
     vars(cupy).update({name: ufunc(getattr(np, name)) for name in UFUNCS.split()})
     for name in FUNCTIONS.split():
@@ -91,7 +92,7 @@ def module(devices=1, capability="70"):
     as_strided = lambda x, shape, strides: call(np.lib.stride_tricks.as_strided, x, shape, strides)
     cupy.lib = types.SimpleNamespace(stride_tricks=types.SimpleNamespace(as_strided=as_strided))
     runtime = types.SimpleNamespace(getDeviceCount=lambda: devices, CUDARuntimeError=CUDARuntimeError)
-    attributes = {"MultiProcessorCount": 4}
+    attributes = {"MultiProcessorCount": 4, "MaxSharedMemoryPerBlockOptin": SHARED[capability] << 10}
     device = lambda id=0: types.SimpleNamespace(
         id=id, compute_capability=capability, attributes=attributes, synchronize=fake_graph.synchronize
     )
@@ -100,9 +101,21 @@ def module(devices=1, capability="70"):
     return cupy
 
 
+SERVED = conv._served
+
+
+def forget():
+    """Empty the caches of what was made for one GPU."""
+    for cached in (compile.kernel, compile._module, conv._launch, conv.gpu, gpu_random._kernel):
+        cached.cache_clear()
+
+
 @contextlib.contextmanager
-def installed(devices=1, capability="70"):
-    """Inside, `import cupy` finds the stand-in; afterwards everything is as it was, the default device too."""
+def installed(devices=1, capability="90", products="portable"):
+    """Inside, `import cupy` finds the stand-in; afterwards everything is as it was, the default device too.
+
+    products: by igemm.cu, "emulated" as on a GPU of that capability; or "portable", which is fast.
+    """
     cupy, special = module(devices, capability), types.ModuleType("cupyx.scipy.special")
     special.erf = partial(call, erf)
     modules = {"cupy": cupy, "cupyx": types.ModuleType("cupyx"), "cupyx.scipy": types.ModuleType("cupyx.scipy")}
@@ -110,14 +123,16 @@ def installed(devices=1, capability="70"):
     before = {name: sys.modules.get(name, "absent") for name in modules}
     default, namespaces = arrays._default, dict(arrays._namespaces)
     sys.modules.update(modules)
-    gpu_random._kernel.cache_clear()
-    gpu = sets.GPU
+    gpu, served = sets.GPU, conv._served
+    conv._served = SERVED if products == "emulated" else lambda *_: False
+    forget()
     if not emulator.AVAILABLE:  # nobody runs the kernels in CUDA C++
         sets.GPU = sets.PORTABLE
     try:
         yield cupy
     finally:
-        sets.GPU = gpu
+        sets.GPU, conv._served = gpu, served
+        forget()
         for name, was in before.items():
             if was == "absent":
                 del sys.modules[name]
@@ -126,4 +141,3 @@ def installed(devices=1, capability="70"):
         arrays._default = default
         arrays._namespaces.clear()
         arrays._namespaces.update(namespaces)
-        gpu_random._kernel.cache_clear()

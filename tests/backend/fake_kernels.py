@@ -1,10 +1,11 @@
 """CuPy's ways to CUDA C++ (RawModule, ElementwiseKernel, ReductionKernel) on the emulator, for the stand-in of CuPy.
 
 Stricter than CuPy where CuPy would pass wrong bytes on: each argument is checked against the kernel's signature, each
-launch against the limits of an H100.
+launch against the limits of the GPU.
 """
 
 import math
+import sys
 from collections import Counter
 
 import numpy as np
@@ -13,8 +14,17 @@ from backend.emulator import EmulatorError, module
 from backend.fake_cupy_array import ndarray
 from backend.fake_cupy_graph import launch, unowned
 
-STATIC_LIMIT, SHARED_LIMIT = 48 << 10, 227 << 10
+STATIC_LIMIT = 48 << 10
 LAUNCHES = Counter()  # how often each kernel was launched since the stand-in was installed
+
+
+def device():
+    """The GPU of the stand-in."""
+    return sys.modules["cupy"].cuda.Device()
+
+
+def architecture():
+    return int(device().compute_capability)
 
 
 class RawModule:
@@ -27,7 +37,7 @@ class RawModule:
 
     def get_function(self, name):
         fake_graph.needs_no_capture()  # CuPy's capture may load a module, but compiling takes a minute
-        built = module(self.code, self.options)  # CuPy compiles at the first use, too
+        built = module(self.code, self.options, architecture())  # CuPy compiles at the first use, too
         if name not in built.parameters:
             known = ", ".join(built.parameters)
             raise EmulatorError(f'get_function: no kernel extern "C" __global__ {name}; there are {known}')
@@ -47,8 +57,9 @@ class RawKernel:
 
     @max_dynamic_shared_size_bytes.setter
     def max_dynamic_shared_size_bytes(self, n):
-        if n + self._module.static_shared > SHARED_LIMIT:
-            raise EmulatorError(f"{self.name}: {n} bytes of dynamic shared memory; a block has {SHARED_LIMIT}.")
+        limit = device().attributes["MaxSharedMemoryPerBlockOptin"]
+        if n + self._module.static_shared > limit:
+            raise EmulatorError(f"{self.name}: {n} bytes of dynamic shared memory; a block has {limit}.")
         self._most_shared = n
 
     def __call__(self, grid, block, args, *, shared_mem=0):
@@ -216,7 +227,7 @@ extern "C" __global__ void {self.name}(long long _n, {", ".join(declared)}) {{
 """
         LAUNCHES[self.name] += 1
         grid = min(-(-math.prod(shape) // block_size), 64)
-        module(source, self.options).launch(self.name, (grid,), (block_size,), args)
+        module(source, self.options, architecture()).launch(self.name, (grid,), (block_size,), args)
         for host, copy in back:
             if host.flags.writeable:
                 host[...] = copy
@@ -290,5 +301,6 @@ extern "C" __global__ void {self.name}(long long _m, {"".join(d + ", " for d in 
 """
         LAUNCHES[self.name] += 1
         if n_out:
-            module(source, self.options).launch(self.name, (n_out,), (1,), [np.int64(n_in), *values, result])
+            values = [np.int64(n_in), *values, result]
+            module(source, self.options, architecture()).launch(self.name, (n_out,), (1,), values)
         out[...] = result.reshape(out.shape)

@@ -1,4 +1,4 @@
-"""What the tests of igemm.cu share: a GPU with tensor cores, by emulation, and the portable kernels as its judge."""
+"""What the tests of igemm.cu share: a GPU, by emulation, and the portable kernels as its judge."""
 
 from contextlib import contextmanager
 
@@ -16,9 +16,9 @@ SMALL = conv.TILES[-1]  # of 32 × 32: small arrays reach all its borders
 
 
 @contextmanager
-def emulated():
-    """The stand-in for CuPy on a GPU with tensor cores; every product in small tiles."""
-    with installed(capability="90") as cupy, tiles(SMALL):
+def emulated(capability="90"):
+    """The stand-in for CuPy on a GPU of that compute capability; every product in small tiles."""
+    with installed(capability=capability, products="emulated") as cupy, tiles(SMALL):
         yield use("cupy") and cupy
 
 
@@ -26,16 +26,20 @@ def emulated():
 def tiles(*allowed):
     before, conv.TILES = conv.TILES, allowed
     conv._launch.cache_clear()
-    yield
-    conv.TILES = before
-    conv._launch.cache_clear()
+    try:
+        yield
+    finally:
+        conv.TILES = before
+        conv._launch.cache_clear()
 
 
 @contextmanager
 def rounding(name):
     before = set_precision(name)
-    yield
-    set_precision(before)
+    try:
+        yield
+    finally:
+        set_precision(before)
 
 
 @contextmanager

@@ -76,29 +76,40 @@ LOAD = {
         unsigned b[2] = {ROUND(B(t, g), B(t + 1, g)), ROUND(B(t + 8, g), B(t + 9, g))};""",
 }
 LOAD["mma_f16"] = LOAD["mma_bf16"]
+LOAD["mma_f16_k8"] = """
+        int g = threadIdx.x / 4, t = 2 * (threadIdx.x % 4);
+        unsigned a[2] = {ROUND(A(g, t), A(g, t + 1)), ROUND(A(g + 8, t), A(g + 8, t + 1))};
+        unsigned b[1] = {ROUND(B(t, g), B(t + 1, g))};"""
 STORE = """
     float d[4] = {1, 2, 3, 4};
-    MMA(d, a, b);
+    MULTIPLY;
     for (int i = 0; i < 4; i++) y[(g + 8 * (i / 2)) * 8 + 2 * (threadIdx.x % 4) + i % 2] = d[i];"""
 
 
+float16 = lambda x: x.astype(np.float16).astype(np.float32)
+
+
 @pytest.mark.parametrize(
-    ("name", "k", "to", "rounded"),
+    ("name", "k", "to", "rounded", "architecture"),
     [
-        ("mma_tf32", 8, "to_tf32", tf32),
-        ("mma_tf32", 8, "__float_as_uint", lambda x: (x.view(np.uint32) & 0xFFFFE000).view(np.float32)),
-        ("mma_bf16", 16, "to_bf16x2", bfloat16),
-        ("mma_f16", 16, "to_f16x2", lambda x: x.astype(np.float16).astype(np.float32)),
+        ("mma_tf32", 8, "to_tf32", tf32, 80),
+        ("mma_tf32", 8, "__float_as_uint", lambda x: (x.view(np.uint32) & 0xFFFFE000).view(np.float32), 80),
+        ("mma_bf16", 16, "to_bf16x2", bfloat16, 80),
+        ("mma_f16", 16, "to_f16x2", float16, 80),
+        ("mma_f16", 16, "to_f16x2", float16, 75),
+        ("mma_f16_k8", 8, "to_f16x2", float16, 75),
     ],
-    ids=["tf32", "tf32 truncated", "bf16", "f16"],
+    ids=["tf32", "tf32 truncated", "bf16", "f16", "f16 on 7.5", "f16 on 7.5, half as deep"],
 )
-def test_a_product_on_the_tensor_cores_is_that_of_rounded_operands(name, k, to, rounded):
+def test_a_product_on_the_tensor_cores_is_that_of_rounded_operands(name, k, to, rounded, architecture):
     a, b = RNG.standard_normal((16, k)).astype(np.float32), RNG.standard_normal((k, 8)).astype(np.float32)
+    call = "mma_f16_k8(d, a[0], a[1], b[0])" if name == "mma_f16_k8" else f"{name}(d, a, b)"
     defines = (
-        f"#define ROUND {to}\n#define MMA {name}\n#define A(i, j) p[(i) * {k} + (j)]\n#define B(i, j) q[(i) * 8 + (j)]"
+        f"#define ROUND {to}\n#define MULTIPLY {call}\n"
+        f"#define A(i, j) p[(i) * {k} + (j)]\n#define B(i, j) q[(i) * 8 + (j)]"
     )
     out = run(LOAD[name] + STORE, floats(16, 8), a, b, before=defines,
-              parameters="float* y, const float* p, const float* q")  # fmt: skip
+              parameters="float* y, const float* p, const float* q", architecture=architecture)  # fmt: skip
     start = np.array([[1, 2], [3, 4]]).repeat(8, 0)[:, [0, 1] * 4]
     expected = start + rounded(a).astype(np.float64) @ rounded(b).astype(np.float64)
     # sums of 8 or 16 products in float32, of numbers about 1: some units of 6e-8
@@ -127,13 +138,14 @@ def test_ldmatrix_spreads_four_matrices_over_the_warp(call):
 # ----------------------------------------------------------------------------------------------- asynchronous copies
 
 
-def copied(steps, declared="extern __shared__ float s[];", size=16):
+def copied(steps, declared="extern __shared__ float s[];", size=16, architecture=90):
     """What one thread sees of four copies a, b, c, d of one float each (1, 2, 3, 4) after `steps`."""
     x = np.arange(1, size + 1, dtype=np.float32)
     calls = {c: f"cp_async<4>(s + {i}, x + {i});" for i, c in enumerate("abcd")}
     calls |= {",": "cp_commit();", "0": "cp_wait<0>();", "1": "cp_wait<1>();", "2": "cp_wait<2>();"}
     body = f"{declared} {''.join(calls[c] for c in steps)} for (int i = 0; i < 4; i++) y[i] = s[i];"
-    return run(body, floats(4), x, parameters="float* y, const float* x", block=(1,), shared=16)
+    return run(body, floats(4), x, parameters="float* y, const float* x", block=(1,), shared=16,
+               architecture=architecture)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -160,8 +172,20 @@ def test_a_copy_destroys_what_was_there_at_once():
     np.testing.assert_array_equal(out, [np.nan, 1])
 
 
+def test_before_sm_80_a_copy_waits_for_nothing():
+    np.testing.assert_array_equal(copied("ab", architecture=75), [1, 2, np.nan, np.nan])
+
+
+@pytest.mark.parametrize("call", ["to_tf32(1)", "to_bf16x2(1, 1)", "mma_tf32(d, a, b)", "mma_bf16(d, a, b)"])
+def test_what_an_older_gpu_has_not_is_not_there(call):
+    body = f"float d[4]; unsigned a[4], b[2]; {call};"
+    with pytest.raises(emulator.EmulatorError, match="was not declared"):
+        run(body, floats(1), architecture=75)
+
+
+@pytest.mark.parametrize("architecture", [60, 90])
 @pytest.mark.parametrize("size", [4, 8, 16])
-def test_a_copy_that_is_not_valid_writes_zeros_and_reads_nothing(size):
+def test_a_copy_that_is_not_valid_writes_zeros_and_reads_nothing(size, architecture):
     body = f"""
         __shared__ __align__(16) float s[8];
         cp_async<{size}>(s, x + (1 << 20), false);
@@ -170,7 +194,7 @@ def test_a_copy_that_is_not_valid_writes_zeros_and_reads_nothing(size):
         cp_wait<0>();
         for (int i = 0; i < 8; i++) y[i] = s[i];"""
     x = np.arange(1, 5, dtype=np.float32)
-    out = run(body, floats(8), x, parameters="float* y, const float* x", block=(1,))
+    out = run(body, floats(8), x, parameters="float* y, const float* x", block=(1,), architecture=architecture)
     n = size // 4
     np.testing.assert_array_equal(out, [*[0] * n, *[np.nan] * (4 - n), *x[:n], *[np.nan] * (4 - n)])
 

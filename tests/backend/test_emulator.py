@@ -16,10 +16,11 @@ pytestmark = pytest.mark.skipif(not emulator.AVAILABLE, reason=emulator.WHY_NOT)
 NAN = np.float32(np.nan)
 
 
-def run(body, *args, parameters="float* y", grid=(1,), block=(32,), shared=0, seed=None, before=""):
+def run(body, *args, parameters="float* y", grid=(1,), block=(32,), shared=0, seed=None, before="",
+        architecture=90):  # fmt: skip
     """Launch `extern "C" __global__ void f(parameters) { body }` with the functions of ptx.cuh at hand."""
     text = f'{source("ptx.cuh")}\n{before}\nextern "C" __global__ void f({parameters}) {{\n{body}\n}}\n'
-    module(text).launch("f", grid, block, args, shared, seed)
+    module(text, (), architecture).launch("f", grid, block, args, shared, seed)
     return args[0]
 
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from backend import emulator
-from backend.fake_cupy import installed
 from backend.kernel_cases import pairs, random
 from backend.tensor_cores import agree, emulated, launches, on
 from hypothesis import given, settings
@@ -125,14 +124,6 @@ def test_what_the_kernel_does_not_serve_is_portable(device):
         agree(device, "conv2d_w", x, g, (3, 3), *grouped)
         agree(device, "conv2d_x", random(3, (2, 4, 1, 1)), w, (6, 6), (2, 2), (0, 0), (2, 2), 1)
         agree(device, "matmul", random(4, (2, 3, 4)), random(5, (4, 5)), random(6, (5,)), 0.2)
-
-
-def test_older_gpus_take_the_portable_products():
-    with installed(capability="75") as cupy:
-        use("cupy")
-        with launches(igemm=0):
-            agree(cupy, "matmul", random(0, (3, 4)), random(1, (4, 5)))
-            agree(cupy, "conv2d", random(0, (2, 4, 6, 6)), random(1, (4, 4, 3, 3)), None, (1, 1), (0, 0), (1, 1), 1)
 
 
 # --------------------------------------------------------------------------------------------------------- a network

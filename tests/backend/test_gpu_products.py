@@ -119,7 +119,7 @@ def test_a_deep_product_is_shared_by_blocks_and_added_in_their_order(device):
     processors=st.integers(1, 200),
 )  # fmt: skip
 def test_the_parts_cover_the_depth_and_none_is_empty(M, N, K, phases, processors):
-    _, slabs, parts = conv.share(M, N, K, phases, M * N * phases, processors)
+    _, slabs, parts = conv.share(M, N, K, phases, M * N * phases, conv.Gpu(processors, 90, 227 << 10))
     total = math.ceil(K / conv.SLAB)
     assert parts == 1 or (parts - 1) * slabs < total
     assert parts * slabs >= total
@@ -134,7 +134,7 @@ def test_a_large_gpu_is_filled():
         "few results": (64, 48, 131072, 1),
     }
     for name, (M, N, K, phases) in layers.items():
-        tile, _, parts = conv.share(M, N, K, phases, M * N * phases, 132)
+        tile, _, parts = conv.share(M, N, K, phases, M * N * phases, conv.Gpu(132, 90, 227 << 10))
         blocks = math.ceil(M / tile.BM) * math.ceil(N / tile.BN) * phases * parts
         assert blocks >= 120, name
 
@@ -152,17 +152,27 @@ extern "C" __global__ void places(int* along_k, int* along_rows) {
 """
 
 
-def test_what_a_warp_reads_at_once_lies_on_different_banks(device, tmp_path, monkeypatch):
+@pytest.fixture
+def places(device, tmp_path, monkeypatch):
+    """(operand) -> where row and k lie in a slab along k, and in one along the rows."""
     (tmp_path / "places.cu").write_text(PLACES)
     for name in ("tile.cuh", "ptx.cuh"):
         (tmp_path / name).write_text((compile.FOLDER / name).read_text())
     monkeypatch.setattr(compile, "FOLDER", tmp_path)
-    along_k, along_rows = device.zeros((32, 32), np.int32), device.zeros((32, 32), np.int32)
-    constants = {"BM": 32, "BN": 32, "WM": 16, "WN": 16, "OPERAND": "TF32"}
-    compile.kernel("places.cu", "places", **constants)((1,), (1,), (along_k, along_rows))
-    along_k, along_rows = along_k.get(), along_rows.get()
-    for places in (along_k, along_rows):
-        assert sorted(places.ravel()) == list(range(1024))  # each number has a place of its own
+
+    def found(operand):
+        along_k, along_rows = device.zeros((32, 32), np.int32), device.zeros((32, 32), np.int32)
+        constants = {"BM": 32, "BN": 32, "WM": 16, "WN": 16, "OPERAND": operand}
+        compile.kernel("places.cu", "places", **constants)((1,), (1,), (along_k, along_rows))
+        for places in (along_k.get(), along_rows.get()):
+            assert sorted(places.ravel()) == list(range(1024))  # each number has a place of its own
+        return along_k.get(), along_rows.get()
+
+    return found
+
+
+def test_what_a_warp_reads_at_once_for_tensor_cores_lies_on_different_banks(places):
+    along_k, along_rows = places("TF32")
     group, t = np.arange(32) // 4, np.arange(32) % 4
     for k in (0, 16):
         vectors = along_k[group, k + 4 * t]
@@ -172,6 +182,20 @@ def test_what_a_warp_reads_at_once_lies_on_different_banks(device, tmp_path, mon
             assert len(set(eight // 4 % 8)) == 8
         for j in range(4):
             assert len(set(along_rows[group, k + 4 * t + j] % 32)) == 32
+
+
+def test_what_a_warp_reads_at_once_for_multiply_adds_lies_on_different_banks_or_in_one_place(places):
+    along_k, along_rows = places("FMA")
+    group, t = np.arange(32) // 4, np.arange(32) % 4
+    for k in range(0, 32, 4):
+        assert (along_k[:, k] % 4 == 0).all()
+        assert (along_k[:, k : k + 4] - along_k[:, k : k + 1] == np.arange(4)).all()
+        for row in (group, 2 * t, 2 * t + 1, 8 + group, 8 + 2 * t):  # of A, and of B
+            for eight in along_k[row, k].reshape(4, 8):
+                assert len(set(eight // 4 % 8)) == len(set(eight))
+            for j in range(4):
+                words = set(along_rows[row, k + j])
+                assert len({w % 32 for w in words}) == len(words)
 
 
 # --------------------------------------------------------------------------------------------------------- precision

@@ -1,13 +1,17 @@
 """Rounding of factors: the oracle against single numbers worked out by hand, and products on the CPU."""
 
+import re
+
 import numpy as np
 import pytest
+from backend.fake_cupy import installed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigen import nn, tensor
 from minigen.autograd import grad
-from minigen.backend import Generator
+from minigen.backend import BackendError, Generator, use
+from minigen.backend.gpu import conv
 from minigen.backend.kernels import CPU, ROUNDED, kernels
 from minigen.backend.precision import PRECISIONS, precision, rounded, set_precision
 
@@ -128,3 +132,37 @@ def test_gradients_through_a_network_are_as_wrong_as_their_precision():
     assert error["float32"] == 0
     assert 1e-5 < error["tf32"] < 2e-3  # three layers, each at most 1e-3 off
     assert 1e-4 < error["bfloat16"] < 2e-2
+
+
+# ------------------------------------------------------------------------------------------------ on GPUs, by their age
+
+REFUSED = {
+    ("75", "tf32"): "tf32 needs compute capability 8.0 or newer; this GPU has 7.5, and with it float32 and float16.",
+    ("75", "bfloat16"): "bfloat16 needs compute capability 8.0 or newer; this GPU has 7.5, and with it float32 and fl",
+    ("70", "float16"): "float16 needs compute capability 7.5 or newer; this GPU has 7.0, and with it float32.",
+    ("52", "tf32"): "tf32 needs compute capability 8.0 or newer; this GPU has 5.2, and with it float32.",
+}
+
+
+@pytest.mark.parametrize(("capability", "name"), REFUSED, ids=" ".join)
+def test_a_precision_that_the_gpu_has_not_is_refused_when_it_is_set_and_at_the_first_product(capability, name):
+    refused = pytest.raises(BackendError, match=re.escape(REFUSED[capability, name]))
+    with installed(capability=capability, products="emulated") as cupy:
+        set_precision(name)  # of the CPU
+        a = use("cupy") and cupy.asarray(np.ones((2, 2), np.float32))
+        with refused:
+            conv.matmul(a, a)
+        with refused:
+            conv.conv2d(a[None, None], a[None, None], None, (1, 1), (0, 0), (1, 1), 1)
+        np.testing.assert_array_equal(conv.matmul(a.astype(np.float64), a.astype(np.float64)).get(), np.full((2, 2), 2))
+        assert set_precision("float32") == name
+        with refused:
+            set_precision(name)
+        assert precision() == "float32"
+
+
+@pytest.mark.parametrize("capability", ["80", "90"])
+def test_newer_gpus_have_every_precision(capability):
+    with installed(capability=capability):
+        use("cupy")
+        assert [set_precision(name) for name in PRECISIONS] == ["float32", *PRECISIONS[:-1]]

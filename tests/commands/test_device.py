@@ -74,6 +74,17 @@ def test_a_precision_is_kept_with_the_run(tmp_path, capsys):
         backend.set_precision("float32")
 
 
+@pytest.mark.parametrize("choice", ["cupy", "auto"])
+def test_a_precision_that_the_gpu_has_not_is_one_sentence_and_leaves_no_folder(choice, tmp_path, capsys):
+    argv = arguments("vae", tmp_path / "run", "--steps", "3", "--backend", choice, "--precision", "tf32")
+    with installed(capability="75"):
+        code, said = complaint(train, argv, capsys)
+    assert code == 1
+    assert "python -m minigen.train: tf32 needs compute capability 8.0 or newer; this GPU has 7.5, and with it" in said
+    assert "--backend numpy" in said
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_step_that_the_memory_does_not_hold_is_one_sentence(fake_cupy, tmp_path, monkeypatch, capsys):
     def full(x):
         raise fake_cupy.cuda.memory.OutOfMemoryError("Out of memory allocating 1,024 bytes")

@@ -8,6 +8,8 @@ from minigen.backend.gpu.driver import Device, Driver, Machine
 
 ADA = Device("Some Ada card", (8, 9), 24 << 30)
 PASCAL = Device("Some Pascal card", (6, 1), 8 << 30)
+TURING = Device("Some Turing card", (7, 5), 16 << 30)
+MAXWELL = Device("Some Maxwell card", (5, 2), 4 << 30)
 
 
 def machine(**changes):
@@ -88,10 +90,22 @@ def test_wheels_for_an_older_cuda_and_own_builds_are_accepted(wheels, cuda):
     assert doctor.report(machine(wheels=wheels, driver=Driver(0, cuda, [ADA])))[1]
 
 
-def test_an_old_card_is_served_by_the_portable_kernels():
-    text, works = doctor.report(machine(driver=Driver(0, (12, 4), [PASCAL]), wheels={"cupy-cuda12x": "13.6.0"}))
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [
+        (ADA, None),
+        (TURING, "--precision float32 or float16; it has no tensor cores for tf32, bfloat16"),
+        (PASCAL, "--precision float32; it has no tensor cores for tf32, bfloat16, float16"),
+        (MAXWELL, "products are cuBLAS's, in float32, and steps not captured as graphs"),
+    ],
+)
+def test_what_an_old_card_cannot_do_is_said(card, said):
+    text, works = doctor.report(machine(driver=Driver(0, (12, 4), [card]), wheels={"cupy-cuda12x": "13.6.0"}))
     assert works
-    assert "--  kernels    Some Pascal card: minigen's own kernels need compute capability 8.0" in text
+    assert "ok  kernels    minigen's own compile and compute" in text
+    assert [line for line in text.splitlines() if line.startswith("--")] == (
+        [f"--  kernels    {card.name}: {said}"] if said else []
+    )
 
 
 def test_windows_has_no_list_of_cards_and_needs_none():

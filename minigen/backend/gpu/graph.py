@@ -15,7 +15,7 @@ from ..capturing import NotCapturable, capturing, refuse
 
 CUBLAS = (
     "a matrix product is left to cuBLAS, which CuPy does not capture: that of float64, of groups, of a batch of "
-    "matrices, or any on a GPU older than compute capability 8.0"
+    "matrices, or any on a GPU older than compute capability 6.0"
 )
 PACKAGE = Path(__file__).parents[2]
 

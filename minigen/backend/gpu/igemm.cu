@@ -1,4 +1,4 @@
-// Convolution, both its gradients, and dense layers: one matrix product on the tensor cores,
+// Convolution, both its gradients, and dense layers: one matrix product, on tensor cores where the GPU has them,
 //
 //     out[m][n] = sum over k of A[m][k] B[n][k]
 //
@@ -14,7 +14,7 @@
 // division is left in the loop over k (see Counter).
 //
 // A block computes BM x BN results, one slab of A and B after another (tile.cuh). Slabs are copied to shared memory in
-// the background, STAGES - 1 ahead of the one that is multiplied.
+// the background (before sm_80 in the foreground), STAGES - 1 ahead of the one that is multiplied.
 //
 // Constants: ROLE; STAGES; VEC_A, VEC_B: floats in one copy, 4 where memory is aligned and a multiple of 4 long, else
 // 1; and those of tile.cuh.
@@ -173,7 +173,10 @@ igemm(const float* __restrict__ image, const float* __restrict__ matrix, const f
         k_a += BK, k_b += BK;
     };
 
-    // ---- the pipeline: one commit in every turn, also of nothing, so that "all but the newest" always means one slab
+    // ---- the pipeline: one commit in every turn, also of nothing, so that "all but the newest" always means one slab.
+    // Where a copy does not wait to be waited for (before sm_80), the barrier alone makes it right, with two stages or
+    // more: slab s + STAGES - 1 is written, after the barrier of turn s, where slab s - 1 was, which nobody reads after
+    // that barrier; it is read in its own turn, which begins with a barrier later than the writing.
     Sums sums = {};
     const int turns = ceil_div(k_end - k_begin, BK);
 #pragma unroll

@@ -2,13 +2,14 @@
 // copies it to shared memory, without bank conflicts, and adds the products of its rows to BM x BN sums in registers.
 //
 // Constants: BM, BN; WM, WN: the share of a warp; A_ALONG_K, B_ALONG_K: whether memory runs along k, else along the
-// rows; OPERAND: to what the numbers are rounded.
+// rows; OPERAND: to what the numbers are rounded, and so what multiplies them.
 #include "ptx.cuh"
 
 #define X3 0    // float32: each factor as a sum of two TF32 numbers, of whose four products the smallest is left out
 #define TF32 1
 #define BF16 2
 #define F16 3
+#define FMA 4   // float32 by ordinary multiply-adds: before compute capability 8.0 tensor cores know no TF32
 
 constexpr int BK = 32;
 constexpr int WARPS_N = BN / WN, THREADS = 32 * (BM / WM) * WARPS_N;
@@ -22,9 +23,14 @@ constexpr int SLAB_A = BM * BK, SLAB_B = BN * BK;
 //   along k: one read of 16 bytes, served for 8 threads at a time, which are two rows of 16 floats: 16 banks each if
 //            every odd row has its halves exchanged;
 //   along rows: four reads; thread (g, t) of a read falls on bank g + 8t if the columns are flipped by 8 (k / 4 % 4).
+// For FMA all threads want the same four k: of A in row g, of B in the two columns 2t and 2t + 1 of its results.
+//   along k: again one read of 16 bytes; eight threads want two neighbours of A, or four even or odd columns of B, which
+//            lie apart if k is flipped by 4 (row % 8);
+//   along rows: four reads, each of at most eight neighbours.
 
 template <bool ALONG_K, int ROWS> __device__ inline int place(int row, int k) {
-    return ALONG_K ? row * BK + (k ^ (row & 1) * 16) : k * ROWS + (row ^ (k & 12) * 2);
+    const int flip = OPERAND == FMA ? (row & 7) * 4 : (row & 1) * 16;
+    return ALONG_K ? row * BK + (k ^ flip) : k * ROWS + (row ^ (k & 12) * 2);
 }
 
 // k is a multiple of 4: the same bits are flipped for all four.
@@ -45,6 +51,43 @@ template <bool ALONG_K, int ROWS, int VEC> struct Share {
     __device__ float* at(float* slab, int i) const { return slab + place<ALONG_K, ROWS>(row(i), k()); }
 };
 
+typedef float Sums[TILES_M][TILES_N][4];
+
+#if OPERAND == FMA
+// ------------------------------------------------------------------------------------------------------ multiply-adds
+// The results of a thread are those that mma would give it: rows g and g + 8, columns 2t and 2t + 1 of each 16 x 8.
+// The products of a slab are added up from zero and then to the sums, for a sum of 4608 products one after another is
+// off by three times as much.
+
+__device__ inline void multiply_slab(Sums& sums, const float* a, const float* b) {
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, group = lane / 4, t = lane % 4;
+    const int row = warp / WARPS_N * WM + group, column = warp % WARPS_N * WN + 2 * t;
+    Sums slab = {};
+#pragma unroll 1
+    for (int k = 0; k < BK; k += 4) {
+        float4 B[TILES_N][2];
+#pragma unroll
+        for (int j = 0; j < 2 * TILES_N; j++) B[j / 2][j % 2] = four<B_ALONG_K, BN>(b, column + j / 2 * 8 + j % 2, k);
+#pragma unroll
+        for (int i = 0; i < 2 * TILES_M; i++) {
+            const float4 A = four<A_ALONG_K, BM>(a, row + 8 * i, k);
+#pragma unroll
+            for (int j = 0; j < 2 * TILES_N; j++) {
+                float& sum = slab[i / 2][j / 2][i % 2 * 2 + j % 2];
+                const float4 v = B[j / 2][j % 2];
+                sum = fmaf(A.w, v.w, fmaf(A.z, v.z, fmaf(A.y, v.y, fmaf(A.x, v.x, sum))));
+            }
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < TILES_M; i++)
+#pragma unroll
+        for (int j = 0; j < TILES_N; j++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) sums[i][j][e] += slab[i][j][e];
+}
+
+#else
 // ----------------------------------------------------------------------------------------------- rounding, multiplying
 // The order of k within a sum is free as long as A and B agree: a thread multiplies the four k it has read, in order.
 
@@ -95,8 +138,6 @@ __device__ inline void multiply(float (&sums)[TILES_N][4], const unsigned (&top)
 
 constexpr int AT_ONCE = OPERAND == X3 && BM > 64 ? 1 : 2;               // times 16 k; more would not fit in registers
 
-typedef float Sums[TILES_M][TILES_N][4];
-
 // Tensor cores cut off what does not fit into a sum, so a long one drifts towards zero: by 4e-5 for 4608 products. That
 // is nothing beside the rounding of factors, but much in float32. There they add 16 products from zero, and the rest is
 // done by ordinary additions, which round.      Ootomo & Yokota 2022, Recovering single precision accuracy
@@ -128,3 +169,4 @@ __device__ inline void multiply_slab(Sums& sums, const float* a, const float* b)
         }
     }
 }
+#endif
