@@ -102,15 +102,15 @@ __device__ inline void ldmatrix_transposed(unsigned (&r)[4], const void* row) {
 #if __CUDA_ARCH__ < 800 && !defined(BEFORE_SM_80)
 #define BEFORE_SM_80
 
-template <int BYTES> struct Words { float word[BYTES / 4]; };
-template <> struct Words<16> { float4 word; };                              // one load, one store
-template <> struct Words<8> { float2 word; };
+template <int BYTES> struct Piece { float v[BYTES / 4]; };
+template <> struct Piece<16> { float4 v; };                                 // one load, one store
+template <> struct Piece<8> { float2 v; };
 
 // The copy is there when the call returns, for this thread; for the others after a barrier, as with cp.async.
 template <int BYTES> __device__ inline void cp_async(void* shared, const void* global, bool valid = true) {
-    Words<BYTES> w = {};
-    if (valid) w = *(const Words<BYTES>*)global;
-    *(Words<BYTES>*)shared = w;
+    Piece<BYTES> piece = {};
+    if (valid) piece = *(const Piece<BYTES>*)global;
+    *(Piece<BYTES>*)shared = piece;
 }
 __device__ inline void cp_commit() {}
 template <int N> __device__ inline void cp_wait() {}
