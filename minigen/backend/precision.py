@@ -6,13 +6,15 @@ holds for the whole process, for products from then on, forward and backward, wh
                     bits of    error of a product    ‖error‖ / ‖A·B‖ of normal matrices, K products in a sum,
                     fraction   at most               against float64       K = 64    K = 512   K = 4608
     float32         21         7.2e-7                                      1.1e-7    1.5e-7    3.3e-7
+      before 8.0    23         6.0e-8                                      1.1e-7    1.3e-7    2.4e-7
     tf32, float16   10         9.8e-4                                      2.9e-4    2.9e-4    3.0e-4
     bfloat16         7         7.8e-3                                      2.3e-3    2.3e-3    2.3e-3
 
 float32: each factor is a sum of two TF32 numbers, and three of their four products are taken: as exact as NumPy's
 product (1.5e-7, 2.9e-7, 3.7e-7), at about a third of the speed of tf32. An infinite factor gives NaN.
-Tensor cores know float16 from compute capability 7.5 on (Turing, 2018), TF32 and bfloat16 from 8.0 on (Ampere, 2020).
-Before 8.0 float32 is that of ordinary multiply-adds (XXX), where an infinite factor stays one.
+Before compute capability 8.0 (Ampere, 2020) tensor cores know neither TF32 nor bfloat16, before 7.5 (Turing, 2018) no
+float16 in the form that is used here. There these are refused, and float32 is that of ordinary multiply-adds, where an
+infinite factor stays one.
 On the GPU numbers below 1.2e-38 count as 0 in all arithmetic: CuPy compiles every kernel so (-ftz=true).
 float16: nothing beyond 65504, and fewer bits below 6.1e-5, none below 3e-8: gradients want their loss scaled.
 
