@@ -96,7 +96,7 @@ def test_the_tiles_of_a_gpu_are_those_for_which_it_has_the_shared_memory(capabil
 
 
 def test_before_6_0_products_are_the_portable_ones():
-    with installed(capability="52", products="emulated") as cupy, rounding("float32"):
+    with rounding("float32"), installed(capability="52", products="emulated") as cupy:
         use("cupy")
         with launches(igemm=0):
             agree(cupy, "matmul", random(0, (3, 4)), random(1, (4, 5)))
