@@ -182,7 +182,7 @@ MISTAKES = {
     "__syncwarp(1u);": "the mask 00000001 lacks the calling lane",
     "y[10] = 0;": "y: a write at byte 40, and it has 40",
     "y[-1] = 0;": "y: a write at byte -4, and it has 40",
-    "y[2000] = 0;": "y: an access at byte 8000, and it has 40; thread",
+    "y[1000] = 0;": "y: an access at byte 4000, and it has 40; thread",
     "y[0] = y[-2000];": "y: an access at byte -8000",
     "y[0] = y[1ll << 33];": "far from every array",
     "extern __shared__ float s[]; s[threadIdx.x + 1] = 0;": "dynamic shared memory: an access at byte 128",
@@ -226,5 +226,5 @@ def test_arrays_that_overlap_are_one():
 
 
 def test_a_kernel_goes_on_after_one_that_failed():
-    test_a_mistake_ends_the_launch_with_a_sentence("y[2000] = 0;")
+    test_a_mistake_ends_the_launch_with_a_sentence("y[1000] = 0;")
     assert (run("__syncthreads(); y[threadIdx.x] = 3;", floats(32)) == 3).all()
