@@ -52,6 +52,9 @@ def test_what_is_row_major_stays_so(cupy):
     scale = cupy.asarray(np.ones((1, 3, 1, 1), np.float32))
     assert times(x, scale).flags.c_contiguous
     assert times(x.reshape(6, 20).T, 2.0).flags.c_contiguous
+    assert times(x.swapaxes(2, 3), 2.0).flags.c_contiguous
+    one_image = cupy.asarray(IMAGE[:1]).transpose(0, 3, 1, 2)
+    assert times(one_image, x).flags.c_contiguous
 
 
 @pytest.mark.parametrize("axis", range(4))
