@@ -3,8 +3,6 @@
 first: the batch is that of the places first, first + 1, ... of `order`, an int64 vector of indices.
 """
 
-from .arrays import namespace
-
 
 def deal_images(pixels, order, first, scale, low, out):
     """out[i] = pixels[order[first + i]] · scale + low, rounded to float32 after the product and after the sum.
@@ -12,8 +10,8 @@ def deal_images(pixels, order, first, scale, low, out):
     pixels: uint8 (N, H, W, C).  order: None for 0, 1, 2, ...  out: float32 (B, C, H, W), written in place.
     """
     last, out = first + len(out), out.transpose(0, 2, 3, 1)
-    chosen = pixels[first:last] if order is None else pixels.take(order[first:last], axis=0)
-    namespace(pixels).multiply(chosen, scale, out=out, dtype=out.dtype)
+    out[...] = pixels[first:last] if order is None else pixels.take(order[first:last], axis=0)
+    out *= scale  # faster than a product with a cast within
     if low:
         out += low
 

@@ -1,5 +1,6 @@
 """NVRTC, CUDA's run-time compiler, from its wheel: to machine code for any GPU, without a GPU or a driver."""
 
+import contextlib
 import ctypes
 import re
 import sysconfig
@@ -46,21 +47,32 @@ class Compiler:
 
         Raises CompileError with the compiler's own words, and those of ptxas.
         """
+        with self._compiled(source, f"sm_{architecture}", (*options, "--ptxas-options=-v")) as (program, log):
+            size = ctypes.c_size_t()
+            self._check(self.library.nvrtcGetCUBINSize(program, ctypes.byref(size)), log)
+            if not size.value:
+                raise CompileError(f"no machine code for sm_{architecture}\n{log}")
+        return used(log)
+
+    def ptx(self, source, architecture, options=()):
+        """The text that ptxas would make machine code of.  Raises CompileError."""
+        with self._compiled(source, f"compute_{architecture}", options) as (program, _):
+            return self._text(program, "PTX")
+
+    @contextlib.contextmanager
+    def _compiled(self, source, architecture, options):
+        """(program, log)."""
         program = ctypes.c_void_p()
         self._check(self.library.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"", 0, None, None))
-        options = (*options, f"--gpu-architecture=sm_{architecture}", "--ptxas-options=-v")
+        options = (*options, f"--gpu-architecture={architecture}")
         pointers = (ctypes.c_char_p * len(options))(*(o.encode() for o in options))
         code = self.library.nvrtcCompileProgram(program, len(options), pointers)
         log = self._text(program, "ProgramLog")
         try:
             self._check(code, log)
-            size = ctypes.c_size_t()
-            self._check(self.library.nvrtcGetCUBINSize(program, ctypes.byref(size)), log)
-            if not size.value:
-                raise CompileError(f"no machine code for sm_{architecture}\n{log}")
+            yield program, log
         finally:
             self.library.nvrtcDestroyProgram(ctypes.byref(program))
-        return used(log)
 
     def _text(self, program, what):
         size = ctypes.c_size_t()

@@ -97,6 +97,17 @@ def test_the_elementwise_kernels_compile(path):
 
 
 @needs_nvrtc
+@pytest.mark.parametrize("path", LIBRARIES)
+def test_a_batch_is_rounded_after_the_product_and_again_after_the_sum(path):
+    """As on the CPU. In PTX, ".rn" forbids what comes after to make an fma of the two."""
+    ((source, options),) = variants("batches.cu")
+    found = compiler(path).ptx(source, min(ARCHITECTURES), options + AS_CUPY_DOES)
+    products, sums = (found.count(f"{f}.rn.ftz.f32") for f in ("mul", "add"))
+    assert products == sums > 4
+    assert "fma" not in found
+
+
+@needs_nvrtc
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda a: f"sm_{a}")
 @pytest.mark.parametrize("file", FILES)
