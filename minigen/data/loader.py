@@ -57,10 +57,11 @@ class Loader:
 
         into: the arrays in which it is returned, as `coming` describes them; None: new ones.
         """
-        arrays = self._empty(self.coming(labels)) if into is None else into
         if self.position == len(self):
             self._begin_epoch()
-        first, (x, *y) = self.position * self.batch_size, arrays
+        first = self.position * self.batch_size
+        arrays = self._empty(min(self.batch_size, len(self.labels) - first), labels) if into is None else into
+        x, *y = arrays
         self.position += 1
         pixels, order, start = self.pixels, self.order, first
         if self.augment is not None:
@@ -79,10 +80,11 @@ class Loader:
         x, y = ((n, c, h, w), FLOAT), ((n,), self.labels.dtype)
         return (x, y) if labels else (x,)
 
-    def _empty(self, described):
-        ((n, c, h, w), dtype), *y = described
+    def _empty(self, n, labels):
+        """New arrays for n images, and their labels."""
         xp = namespace(self.pixels)
-        return (xp.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2), *(xp.empty(*each) for each in y))
+        x = xp.empty((n, *self.pixels.shape[1:]), FLOAT).transpose(0, 3, 1, 2)
+        return (x, xp.empty(n, self.labels.dtype)) if labels else (x,)
 
     def epoch(self):
         """The batches that are left of this epoch, or those of a new one when none are left."""
