@@ -100,7 +100,7 @@ def test_the_elementwise_kernels_compile(path):
 @pytest.mark.parametrize("path", LIBRARIES)
 def test_a_batch_is_rounded_after_the_product_and_again_after_the_sum(path):
     """As on the CPU. In PTX, ".rn" forbids what comes after to make an fma of the two."""
-    ((source, options),) = variants("batches.cu")
+    ((source, options),) = variants("batches.cu", 80)
     found = compiler(path).ptx(source, 80, options + AS_CUPY_DOES)
     products, sums = (found.count(f"{f}.rn.ftz.f32") for f in ("mul", "add"))
     assert products == sums > 4
