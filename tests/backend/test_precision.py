@@ -144,7 +144,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("capability", "name"), REFUSED, ids=" ".join)
+@pytest.mark.parametrize(("capability", "name"), REFUSED)
 def test_a_precision_that_the_gpu_has_not_is_refused_when_it_is_set_and_at_the_first_product(capability, name):
     refused = pytest.raises(BackendError, match=re.escape(REFUSED[capability, name]))
     with installed(capability=capability, products="emulated") as cupy:
