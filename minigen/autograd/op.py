@@ -156,7 +156,8 @@ class Op:
         """The call with its shapes, for messages: `conv2d(x: (8, 3, 28, 28) float32, ..., stride=(2, 2))`."""
         names = [self.input_name(i) for i in range(len(arrays))]
         inputs = [f"{n}: {a.shape} {a.dtype}" if hasattr(a, "dtype") else f"{n}: {a!r}" for n, a in zip(names, arrays)]
-        inputs += [f"{k}={v!r}" for k, v in options.items() if not hasattr(v, "dtype")]
+        of_arrays = lambda v: hasattr(v, "dtype") or (isinstance(v, tuple) and any(hasattr(a, "dtype") for a in v))
+        inputs += [f"{k}={v!r}" for k, v in options.items() if not of_arrays(v)]
         return f"{self}({', '.join(inputs)})"
 
     def __get__(self, instance, owner=None):

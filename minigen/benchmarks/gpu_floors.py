@@ -88,6 +88,7 @@ def size(found):
 
 def operations(name, known, out):
     """2·M·N·K of an op, from its inputs by name and its result."""
+    name = name.removesuffix("_leaky")
     if name in ("_conv2d", "_conv2d_x"):  # each pixel of the smaller side meets a whole kernel once
         side = out if name == "_conv2d" else known["g"]
         return 2 * side.size * math.prod(known["weight"].shape[1:])

@@ -12,13 +12,9 @@ from ..data import Dataset
 from ..loop import Training
 from ..models import GAN, WGANGP, Model, SingleObjective
 from ..models.gan import DCGAN_INIT
+from ..models.nets import lrelu
 from ..nn import BatchNorm1d, BatchNorm2d, Conv2d, ConvTranspose2d, Dense, Dropout, Flatten, Reshape, Sequential
-from ..ops import binary_cross_entropy_with_logits, exp, gaussian_kl, leaky_relu, relu
-
-
-def lrelu(x):
-    """max(x, 0.2·x)."""
-    return leaky_relu(x, negative_slope=0.2)
+from ..ops import binary_cross_entropy_with_logits, exp, gaussian_kl, relu
 
 
 class PlainGAN(GAN):

@@ -42,17 +42,19 @@ class Dense(Module):
     init: a function of `nn.init`; with another than the default, biases begin at 0. rng: a minigen.Generator.
     """
 
+    takes_slope = True
+
     def __init__(self, in_features, out_features, bias=True, *, init=initial.torch_default, rng=None):
         _check_sizes(self, in_features, out_features)
         self.sizes = in_features, out_features
         shape = (out_features, in_features)
         self.weight, self.bias = _weight_and_bias(shape, in_features, out_features, out_features, bias, init, rng)
 
-    def forward(self, x):
-        return self.apply(x, self.weight)
+    def forward(self, x, slope=1.0):
+        return self.apply(x, self.weight, slope)
 
-    def apply(self, x, weight):
-        return ops.linear(x, weight, self.bias)
+    def apply(self, x, weight, slope=1.0):
+        return ops.linear(x, weight, self.bias, slope)
 
     def describe(self):
         return f"{self.sizes[0]}, {self.sizes[1]}" + ("" if self.bias is not None else ", bias=False")
@@ -64,7 +66,7 @@ class Conv2d(Module):
     Arguments as torch.nn.Conv2d; init, rng as in Dense.
     """
 
-    transposed = False
+    transposed, takes_slope = False, True
 
     def __init__(
         self,
@@ -101,11 +103,11 @@ class Conv2d(Module):
             rng,
         )
 
-    def forward(self, x):
-        return self.apply(x, self.weight)
+    def forward(self, x, slope=1.0):
+        return self.apply(x, self.weight, slope)
 
-    def apply(self, x, weight):
-        return ops.conv2d(x, weight, self.bias, **self.options)
+    def apply(self, x, weight, slope=1.0):
+        return ops.conv2d(x, weight, self.bias, **self.options, slope=slope)
 
     def describe(self):
         defaults = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "output_padding": 0}
@@ -120,7 +122,7 @@ class ConvTranspose2d(Conv2d):
     Arguments as torch.nn.ConvTranspose2d; init, rng as in Dense.
     """
 
-    transposed = True
+    transposed, takes_slope = True, True
 
     def __init__(
         self,
@@ -142,8 +144,8 @@ class ConvTranspose2d(Conv2d):
         )
         self.options["output_padding"] = output_padding
 
-    def apply(self, x, weight):
-        return ops.conv_transpose2d(x, weight, self.bias, **self.options)
+    def apply(self, x, weight, slope=1.0):
+        return ops.conv_transpose2d(x, weight, self.bias, **self.options, slope=slope)
 
 
 class Embedding(Module):

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..autograd import Leaf, Tensor, state
 from ..backend import Generator, asarray, to_numpy
+from ..ops.activations import slope_of
 
 
 class Parameter(Tensor):
@@ -167,6 +168,8 @@ def _visit(name, value, seen):
 class Sequential(Module):
     """Modules and functions, one after the other. They are called "0", "1", ... as in PyTorch.
 
+    ReLU or leaky ReLU behind a layer that can do it on the way is left to that layer: the same values, sooner.
+
     >>> net = Sequential(Dense(784, 128), relu, Dense(128, 10))        # doctest: +SKIP
     """
 
@@ -181,8 +184,8 @@ class Sequential(Module):
         return [v for name, v in vars(self).items() if name.isdigit()]
 
     def forward(self, x):
-        for layer in self.layers:
-            x = layer(x)
+        for layer, slope in _calls(self.layers):
+            x = layer(x) if slope is None else layer(x, slope=slope)
         return x
 
     def __getitem__(self, i):
@@ -190,3 +193,22 @@ class Sequential(Module):
 
     def __len__(self):
         return len(self.layers)
+
+
+def _calls(layers):
+    """[(layer, slope)]: a leaky ReLU is left out where the layer before it takes its slope; slope None: a call of one.
+
+    Which layers do so their very class says, for a subclass may compute something else.
+    """
+    calls = []
+    for layer in layers:
+        slope = slope_of(layer)
+        if slope is not None and calls and calls[-1][1] is None and _takes_slope(calls[-1][0]):
+            calls[-1] = calls[-1][0], slope
+        else:
+            calls.append((layer, None))
+    return calls
+
+
+def _takes_slope(layer):
+    return "takes_slope" in vars(type(layer)) and "forward" not in vars(layer)

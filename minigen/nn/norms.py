@@ -26,7 +26,7 @@ class _RunningNorm(Module):
             )
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.weight, self.bias = _ones_and_zeros(num_features, affine)
-        self.running_mean = self.running_var = None
+        self.running_mean = self.running_var = self.num_batches_tracked = None
         if track_running_stats:
             self.running_mean = Buffer(asarray(np.zeros(num_features, np.float32)))
             self.running_var = Buffer(asarray(np.ones(num_features, np.float32)))
@@ -51,28 +51,28 @@ class BatchNorm(_RunningNorm):
     momentum: the weight of the *new* batch in them, as in PyTorch.
     """
 
-    ndims = (2, 4)
+    ndims, takes_slope = (2, 4), True
 
-    def forward(self, x):
+    def forward(self, x, slope=1.0):
         self.check(x)
-        if self.training and self.running_mean is not None:
-            self.num_batches_tracked.data += 1
         use_batch = self.training or self.running_mean is None
         return ops.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, use_batch, self.momentum, self.eps
+            *(x, self.running_mean, self.running_var, self.weight, self.bias, use_batch, self.momentum, self.eps),
+            slope=slope,
+            num_batches_tracked=self.num_batches_tracked,
         )
 
 
 class BatchNorm1d(BatchNorm):
     """BatchNorm for (N, C)."""
 
-    ndims = (2,)
+    ndims, takes_slope = (2,), True
 
 
 class BatchNorm2d(BatchNorm):
     """BatchNorm for (N, C, H, W)."""
 
-    ndims = (4,)
+    ndims, takes_slope = (4,), True
 
 
 class InstanceNorm2d(_RunningNorm):

@@ -2,7 +2,6 @@
 
 from . import operators
 from .activations import elu, gelu, leaky_relu, log_softmax, relu, sigmoid, silu, softmax, softplus, tanh
-from .conv import conv2d, conv_transpose2d
 from .elementwise import (
     abs,
     add,
@@ -29,7 +28,8 @@ from .elementwise import (
     sub,
     where,
 )
-from .linear import channel_sum, linear, matmul
+from .layers import conv2d, conv_transpose2d, linear
+from .linear import channel_sum, matmul
 from .losses import binary_cross_entropy_with_logits, cross_entropy, gaussian_kl, l1_loss, mse_loss
 from .norms import batch_norm, group_norm, instance_norm, layer_norm, power_iteration, spectral_norm
 from .pooling import avg_pool2d, interpolate, max_pool2d, max_unpool2d

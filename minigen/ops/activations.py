@@ -1,5 +1,7 @@
 """Activation functions: names, options and meaning as in torch.nn.functional. All are safe for |x| = 10⁴."""
 
+from functools import partial
+
 from ..autograd import op
 from ..backend.kernels import kernels
 from .common import fast_on_arrays
@@ -24,6 +26,19 @@ def leaky_relu(x, *, negative_slope=0.01):
 def relu(x):
     """max(x, 0);   1 for x > 0, else 0."""
     return kernels(x).leaky_relu(x, 0)
+
+
+def slope_of(f):
+    """The slope of `f` below 0 where it is `relu`, `leaky_relu` or a functools.partial of it, else None."""
+    if f is relu:
+        return 0.0
+    options = {} if f is leaky_relu else None
+    if isinstance(f, partial) and f.func is leaky_relu and not f.args:
+        options = f.keywords
+    if options is None or options.keys() - {"negative_slope"}:
+        return None
+    slope = options.get("negative_slope", leaky_relu.options["negative_slope"])
+    return slope if isinstance(slope, int | float) and 0 <= slope < 1 else None
 
 
 # ------------------------------------------------------------------------------------------------ smooth

@@ -69,6 +69,12 @@ def pair(value, name="value"):
     return int(value), int(value)
 
 
+def check_slope(name, slope):
+    """Raises ValueError where leaky ReLU of that slope, asked of the function `name`, would not keep the sign."""
+    if not 0 <= slope <= 1:
+        raise ValueError(f"{name}: expected a slope in [0, 1]; got {slope}.")
+
+
 def axes_of(axis, ndim):
     """`axis` (None, an int, or a tuple; negative counts from the end) → a sorted tuple of ints."""
     if axis is None:

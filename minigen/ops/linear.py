@@ -42,16 +42,3 @@ def channel_sum(g):
 def _linear(x, weight, bias=None):
     """x·Wᵀ + b on (N, in);   x̄ = g·W,  W̄ = gᵀ·x,  b̄ = Σₙ g."""
     return kernels(x).matmul(x, weight.T, bias)
-
-
-def linear(x, weight, bias=None):
-    """x·Wᵀ + b.   Shapes: x (..., in), weight (out, in), bias (out,) → (..., out)."""
-    if x.shape[-1] != weight.shape[1]:
-        raise ValueError(
-            f"linear: expected x of shape (..., {weight.shape[1]}) for a weight of shape {weight.shape}; "
-            f"got {x.shape}. Flatten images first: x.reshape(len(x), -1)."
-        )
-    if x.ndim == 2:
-        return _linear(x, weight, bias)
-    rows = _linear(reshape(x, shape=(-1, x.shape[-1])), weight, bias)
-    return reshape(rows, shape=(*x.shape[:-1], weight.shape[0]))

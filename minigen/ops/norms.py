@@ -7,7 +7,8 @@ import numpy as np
 from ..autograd import Tensor, op
 from ..backend import namespace
 from ..backend.kernels import kernels
-from .common import fast_on_arrays, raw
+from .activations import _leaky_relu_grad, leaky_relu
+from .common import check_slope, fast_on_arrays, raw
 from .reductions import mean as mean_of
 from .shape import channels_last, reshape
 
@@ -19,7 +20,7 @@ def _per_channel(v, ndim):
     return v.reshape((1, -1) + (1,) * (ndim - 2))
 
 
-def _batch_norm_pulled(g, x, weight, out, eps):
+def _batch_norm_pulled(g, x, weight, bias, out, eps, slope):
     """(x̄, w̄, b̄) from the cotangents of y, μ and σ².
 
     With x̂ = (x − μ)/√(σ² + ε), M values a channel and means taken over them:
@@ -27,9 +28,11 @@ def _batch_norm_pulled(g, x, weight, out, eps):
     μ and σ² enter as outputs of this very op, so a second derivative comes back here as μ̄ and σ̄².
     """
     gy, gmean, gvar = g
-    _, mean, var = out
+    y, mean, var = out
     if gmean is None and gvar is None and not any(isinstance(t, Tensor) for t in (gy, x, weight)):
-        return kernels(x).batch_norm_grad(gy, x, weight, None, mean, var, eps)
+        return kernels(x).batch_norm_grad(gy, x, weight, bias, mean, var, eps, slope)
+    if slope != 1 and gy is not None:
+        gy = _leaky_relu_grad(gy, y, slope=slope)
     axes, M = (0, *range(2, x.ndim)), x.size // x.shape[1]
     centred = x - _per_channel(mean, x.ndim)
     rstd = _per_channel((var + eps) ** -0.5, x.ndim)
@@ -54,34 +57,48 @@ def _batch_norm_pulled(g, x, weight, out, eps):
     weight=lambda g, pulled: pulled[1],
     bias=lambda g, pulled: pulled[2],
 )
-def _batch_norm(x, weight, bias, *, eps):
-    """y = w·(x − μ)/√(σ² + ε) + b, with each channel's own mean μ and (biased) variance σ²; all three returned."""
-    return kernels(x).batch_norm(x, weight, bias, eps)
+def _batch_norm(x, weight, bias, *, eps, slope, running):
+    """y = w·(x − μ)/√(σ² + ε) + b, with each channel's own mean μ and (biased) variance σ²; all three returned.
+
+    slope: y goes through leaky ReLU. running: (mean, variance, count, momentum), moved in place, or None.
+    """
+    return kernels(x).batch_norm(x, weight, bias, eps, slope, running)
 
 
-def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+def batch_norm(
+    x,
+    running_mean,
+    running_var,
+    weight=None,
+    bias=None,
+    training=False,
+    momentum=0.1,
+    eps=1e-5,
+    slope=1.0,
+    num_batches_tracked=None,
+):
     """y = w·(x − μ)/√(σ² + ε) + b for each channel, as torch.nn.functional.batch_norm.       Ioffe & Szegedy 2015
 
     Shapes: x (N, C) or (N, C, H, W); the others (C,), Tensors or arrays, or None.
     training=True: μ, σ² are those of this batch; running ← (1 − momentum)·running + momentum·batch, in place (with the
-    unbiased variance, as PyTorch). training=False: μ, σ² are the running ones.
+    unbiased variance, as PyTorch), and num_batches_tracked, of shape (), goes up. training=False: μ, σ² are the running
+    ones. slope: other than 1, y goes through leaky ReLU of that slope, in the same pass.
     Raises ValueError for one value a channel in training: its variance is 0 and nothing would be left.
     """
+    check_slope("batch_norm", slope)
     if not training:
         scale = (raw(running_var) + eps) ** -0.5
         scale = scale if weight is None else weight * scale
         shift = -raw(running_mean) * scale if bias is None else bias - raw(running_mean) * scale
-        return x * _per_channel(scale, x.ndim) + _per_channel(shift, x.ndim)
-    M = x.size // x.shape[1]
-    if M < 2:
+        y = x * _per_channel(scale, x.ndim) + _per_channel(shift, x.ndim)
+        return y if slope == 1 else leaky_relu(y, negative_slope=slope)
+    if x.size // x.shape[1] < 2:
         raise ValueError(f"batch_norm: expected more than 1 value per channel in training; got x of shape {x.shape}.")
     x = channels_last(x)
-    y, mean, var = _batch_norm(x, weight, bias, eps=eps)
+    running = None
     if running_mean is not None:
-        kernels(raw(x)).update_running(
-            *(raw(mean), raw(var), momentum, M / (M - 1), raw(running_mean), raw(running_var))
-        )
-    return y
+        running = raw(running_mean), raw(running_var), raw(num_batches_tracked), momentum
+    return _batch_norm(x, weight, bias, eps=eps, slope=slope, running=running)[0]
 
 
 # ------------------------------------------------------------------------------------------------ within one sample

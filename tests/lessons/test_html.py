@@ -154,9 +154,9 @@ def test_code_and_output_are_shown_as_they_stand(tmp_path):
 
 
 def test_a_quotation_names_its_file_and_leads_there(tmp_path):
-    page = planted(tmp_path, "```python source=minigen/ops/conv.py:conv2d\n```")
+    page = planted(tmp_path, "```python source=minigen/ops/layers.py:conv2d\n```")
     (link,) = Reading(page.body).links
-    assert (tmp_path / link).resolve() == LESSONS.parent / "minigen/ops/conv.py"
+    assert (tmp_path / link).resolve() == LESSONS.parent / "minigen/ops/layers.py"
     assert "conv2d" in page.body
 
 

@@ -4,9 +4,10 @@ A row says what is called with what, what it must give, and, for a function that
 """
 
 import rows_elementwise
+import rows_fused
 import rows_image
 import rows_losses
 import rows_shape
 from table import CASES, Case, Fixed
 
-__all__ = ["CASES", "Case", "Fixed", "rows_elementwise", "rows_image", "rows_losses", "rows_shape"]
+__all__ = ["CASES", "Case", "Fixed", "rows_elementwise", "rows_fused", "rows_image", "rows_losses", "rows_shape"]
