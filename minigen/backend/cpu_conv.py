@@ -210,7 +210,7 @@ def _correlate(plan, kernel, y, bias, slope):
                 np.matmul(columns, w, out=out.reshape(-1, O)[:, k * Og : (k + 1) * Og])
             else:
                 out[..., k * Og : (k + 1) * Og] = (columns @ w).reshape(*out.shape[:3], Og)
-        finish(y[lo:hi].reshape(-1, O), bias, slope)  # doing so block by block costs more: they are small
+        finish(y[lo:hi], bias, slope)  # doing so block by block costs more: they are small
 
     products = sum(a.count * b.count * matrices[a, b].size for a, b in plan.pairs)
     threads.run(part, threads.parts(len(y), 2 * len(y) * products))

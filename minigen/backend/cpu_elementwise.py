@@ -47,10 +47,15 @@ def rows_at_a_time(shape):
 
 
 def finish(y, bias, slope):
-    """y (M, C) ← leaky ReLU of y + bias, in place, on this thread.  bias: (C,) or None; slope 1: no leaky ReLU."""
+    """y ← leaky ReLU of y + bias, in place, on this thread.  bias: (C,) or None; slope 1: no leaky ReLU.
+
+    y: (..., C), contiguous; only a matrix may be a share of longer rows.
+    """
     if bias is None and slope == 1:
         return
-    if y.flags.c_contiguous:  # not a share of longer rows
+    if y.ndim > 2:
+        y = y.reshape(-1, y.shape[-1])
+    if len(y) > 1000 and y.flags.c_contiguous:  # fewer rows are done before longer ones are made
         shape, spread = wide(*y.shape)
         y, bias = y.reshape(shape), None if bias is None else spread(bias)
     step = rows_at_a_time(y.shape)

@@ -13,11 +13,12 @@ def matmul(a, b, bias=None, slope=1.0):
 
     Rows or columns of the result are shared out in ranges of at least 8; small products are not worth a second thread.
     """
-    if a.ndim > 2 or b.ndim > 2:
+    m, n = a.shape[-2], b.shape[-1]
+    ranges = threads.parts(max(m, n), 2 * a.size * n, unit=8)
+    if a.ndim > 2 or b.ndim > 2 or len(ranges) == 1:
         y = np.matmul(a, b)
-        finish(y.reshape(-1, y.shape[-1]), bias, slope)
+        finish(y, bias, slope)
         return y
-    (m, k), n = a.shape, b.shape[1]
     y = np.empty((m, n), np.result_type(a, b))
 
     def of_rows(i, j):
@@ -26,5 +27,5 @@ def matmul(a, b, bias=None, slope=1.0):
     def of_columns(i, j):
         finish(np.matmul(a, b[:, i:j], out=y[:, i:j]), None if bias is None else bias[i:j], slope)
 
-    threads.run(of_rows if m >= n else of_columns, threads.parts(max(m, n), 2 * m * k * n, unit=8))
+    threads.run(of_rows if m >= n else of_columns, ranges)
     return y

@@ -13,7 +13,7 @@ import operator
 import numpy as np
 
 from . import threads
-from .cpu_elementwise import finish, pull_leaky_relu, rows_at_a_time, wide
+from .cpu_elementwise import finish, leaky_relu_grad, pull_leaky_relu, rows_at_a_time, wide
 from .layout import like, rows
 from .portable_chains import update_running
 
@@ -31,6 +31,9 @@ def channel_sum(g):
 
 def leaky_relu_bias_grad(g, out, slope):
     """(z̄, b̄) of out = leaky ReLU of z = ... + b: z̄ = g where out > 0, slope·g elsewhere; b̄ (C,) its channel sum."""
+    if out.size <= threads.CHUNK:  # it stays in the cache anyway
+        z = leaky_relu_grad(g, out, slope)
+        return z, channel_sum(z)
     G, Y = rows(g), rows(out)
     shape, _ = wide(*Y.shape)
     Z = np.empty_like(Y)

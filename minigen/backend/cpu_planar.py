@@ -38,7 +38,7 @@ def conv2d_x(g, w, size, stride, padding, dilation, bias, slope):
             planes = (matrix @ g[i:j].reshape(-1, O).T).reshape(*kernel, C, j - i, OH, OW)
             phases = _add_planes(planes, size, stride, padding, dilation)
             _interleave(phases, x[i:j], stride, padding, bias)
-            finish(x[i:j].reshape(-1, C), None, slope)
+            finish(x[i:j], None, slope)
 
     threads.run(part, threads.parts(N, 2 * g.size * len(matrix)))
     return x
