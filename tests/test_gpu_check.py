@@ -106,9 +106,9 @@ def test_the_sign_of_what_is_nothing_but_rounding_is_that_of_float32(device):
 
 @emulated
 def test_a_wrong_kernel_is_found_in_a_step(device, monkeypatch):
-    monkeypatch.setattr(sets.GPU, "leaky_relu_grad", scaled(1.001)(sets.GPU.leaky_relu_grad))
+    monkeypatch.setattr(sets.GPU, "leaky_relu_bias_grad", scaled(1.001)(sets.GPU.leaky_relu_bias_grad))
     found = {f["what"]: f["ok"] for f in gpu_check.check_workload("mlpvae", "float32", 2, 2, THIN)[:-1]}
-    assert not found.pop("mlpvae: leaky_relu_grad, 2 calls, float32")
+    assert not found.pop("mlpvae: leaky_relu_bias_grad, 2 calls, float32")
     assert not found.pop("mlpvae: gradients of loss") or found.pop("mlpvae: losses of 3 steps or more")
     assert all(found.values())
 
@@ -152,7 +152,7 @@ def test_operations_of_a_small_gan_are_those_by_hand():
 
 
 def test_bytes_of_batch_norm_are_those_by_hand():
-    """Forward: x, weight, bias → y, μ, σ². Backward: ȳ, x, weight, μ, σ² → x̄, weight¯, bias¯; y is not read."""
+    """Forward: x, weight, bias → y, μ, σ². Backward: ȳ, x, weight, bias, μ, σ² → x̄, weight¯, bias¯; not y."""
     x, weight, bias = (tensor(np.ones(shape, np.float32), requires_grad=True) for shape in ((6, 5), 5, 5))
     counter = state.watcher = Counter()
     try:
@@ -162,7 +162,7 @@ def test_bytes_of_batch_norm_are_those_by_hand():
     finally:
         state.watcher = None
     assert forward == 4 * (30 + 5 + 5 + 30 + 5 + 5)
-    assert counter.bytes - forward == 4 * (30 + 30 + 5 + 5 + 5 + 30 + 5 + 5)
+    assert counter.bytes - forward == 4 * (30 + 30 + 5 + 5 + 5 + 5 + 30 + 5 + 5)
 
 
 def test_bytes_grow_with_the_batch_and_hold_adams():
