@@ -8,7 +8,7 @@ import argparse
 import sys
 from dataclasses import dataclass
 
-from .backend.gpu import conv
+from .backend.gpu import sharing
 from .backend.gpu.driver import look
 from .backend.precision import PRECISIONS, possible
 
@@ -145,7 +145,7 @@ def lacks(device):
     capability = 10 * device.capability[0] + device.capability[1]
     known = possible(capability)
     missing = [name for name in PRECISIONS if name not in known]
-    if capability < conv.OLDEST:
+    if capability < sharing.OLDEST:
         yield f"{device.name}: products are cuBLAS's, in float32, and steps not captured as graphs"
     elif missing:
         yield f"{device.name}: --precision {' or '.join(known)}; it has no tensor cores for {', '.join(missing)}"

@@ -11,7 +11,7 @@ from backend import emulator, fake_cupy_timed
 
 from minigen import bench
 from minigen.backend import use
-from minigen.backend.gpu import conv
+from minigen.backend.gpu import sharing
 from minigen.benchmarks import gpu, gpu_minigen, gpu_report, gpu_tiles, gpu_torch, gpu_worker
 from minigen.benchmarks.gpu_processes import Clock, Worker, WorkerError
 
@@ -268,17 +268,17 @@ def test_every_product_of_a_step_is_timed_with_every_tile(tmp_path, capsys, monk
     assert {row["role"] for row in tiles["products"]} == {"FORWARD", "INPUT", "WEIGHT"}
     for row in tiles["products"]:
         assert [t["cost"] for t in row["times"]][row["chosen"]] == min(t["cost"] for t in row["times"])
-        assert all(t["us"] > 0 and t["slabs"] * t["parts"] * conv.SLAB >= row["MNK"][2] for t in row["times"])
+        assert all(t["us"] > 0 and t["slabs"] * t["parts"] * sharing.SLAB >= row["MNK"][2] for t in row["times"])
     assert "MLP VAE, tf32: products of a step" in said
 
 
 def test_a_speed_is_that_with_which_the_estimates_would_be_right():
-    first, second = conv.TILES[:2]
+    first, second = sharing.TILES[:2]
     time = lambda tile, cost, us: {"tile": list(tile[:4]), "cost": cost, "us": us}
     large = {"times": [time(first, 400, 200), time(second, 500, 500)]}
     small = {"times": [time(first, 4, 100), time(second, 4, 100)]}
     found = gpu_tiles.speeds([large, small])
-    assert found == {first[:4]: (first.speed, 0.5, 1), second[:4]: (second.speed / 2, 1.0, 1)}
+    assert found == {first[:2]: (first.speed, 0.5, 1), second[:2]: (second.speed / 2, 1.0, 1)}
 
 
 def test_what_better_choices_would_save_is_told(capsys):

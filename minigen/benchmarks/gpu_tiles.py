@@ -1,18 +1,18 @@
 """`python -m minigen.bench --backend cupy --tiles`: how the products of the workloads are best shared out.
 
-`share` in backend/gpu/conv.py chooses by an estimate what a block computes (a tile) and how many blocks share the depth
-of a result (parts). Here each product of each workload's step is timed with every tile, and with the parts that the
-estimate likes best for it. What comes out is how much time better choices would save, and with what `speed` of each
-tile the estimate would be right: figures for TILES.
+`share` in backend/gpu/sharing.py chooses by an estimate what a block computes (a tile) and how many blocks share the
+depth of a result (parts). Here each product of each workload's step is timed with every tile, and with the parts that
+the estimate likes best for it. What comes out is how much time better choices would save, and with what `speed` of
+each tile the estimate would be right: figures for TILES.
 """
 
 import concurrent.futures
-import math
+import functools
 import statistics
 import time
 from unittest.mock import patch
 
-from ..backend.gpu import conv
+from ..backend.gpu import conv, sharing
 from ..backend.gpu import measure as device
 from .gpu import Bench
 from .gpu_processes import processors
@@ -59,33 +59,32 @@ def products(step, repeats=REPEATS):
     with Products() as seen:
         step()
     rows = []
-    for (role, image, shape, axes), (calls, arguments) in seen.found.items():
-        channels = shape[0] if role == "WEIGHT" else shape[-1]
-        extents = conv.extents(role, image, channels, axes[0], axes[1], axes[2])
-        work = (*extents, math.prod(shape), conv.gpu(0))
-        times = []
+    for (role, *_), (calls, arguments) in seen.found.items():
+        product, works = functools.partial(conv._product, *arguments), []
+        with_choices(lambda work: works.append(work) or sharing.share(work), product)  # noqa: B023
+        (work,), times = works, []
         for choice in candidates(work):
             tile, slabs, parts = choice
-            spent = with_choice(choice, lambda: microseconds(lambda: conv._product(*arguments), repeats))  # noqa: B023
-            cost = conv.cost(choice, *work)
+            spent = with_choices(lambda _: choice, lambda: microseconds(product, repeats))  # noqa: B023
+            cost = sharing.cost(choice, work)
             times.append({"tile": tile[:4], "slabs": slabs, "parts": parts, "cost": cost, "us": spent})
         first = times.index(min(times, key=lambda t: t["cost"]))
-        row = {"role": role, "MNK": extents[:3], "phases": extents[3], "calls": calls, "chosen": first}
+        row = {"role": role, "MNK": work[:3], "phases": work.phases, "calls": calls, "chosen": first}
         rows.append(row | {"times": times})
     return rows
 
 
 def candidates(work):
     """What is tried for a product: for each tile the cheapest choices."""
-    found = sorted(conv.choices(*work), key=lambda choice: conv.cost(choice, *work))
-    return [c for tile in conv.tiles(work[-1]) for c in [c for c in found if c[0] == tile][:PARTS]]
+    found = sorted(sharing.choices(work), key=lambda choice: sharing.cost(choice, work))
+    return [c for tile in sharing.tiles(work.wide, work.gpu) for c in [c for c in found if c[0] == tile][:PARTS]]
 
 
-def with_choice(choice, work):
-    """`work()` with that choice made for every product."""
+def with_choices(share, work):
+    """`work()`, while `share` chooses for every product."""
     conv._launch.cache_clear()
     try:
-        with patch.object(conv, "share", lambda *extents: choice):
+        with patch.object(conv, "share", share):
             return work()
     finally:
         conv._launch.cache_clear()
@@ -168,24 +167,24 @@ def best(row):
 
 
 def speeds(rows):
-    """{tile: (the speed with which its estimates would be right, µs in a unit of time, from how many products)}.
+    """{(BM, BN): (the speed with which its estimates would be right, µs in a unit of time, from how many products)}.
 
     Relative to the first tile, as TILES has them; only from products that are large enough to show it.
     """
     found = {}
     for t in (t for row in rows for t in row["times"]):
         if t["cost"] >= LARGE:
-            found.setdefault(tuple(t["tile"]), []).append(t["us"] / t["cost"])
+            found.setdefault(tuple(t["tile"][:2]), []).append(t["us"] / t["cost"])
     units = {tile: statistics.median(found[tile]) for tile in found}
-    first = units.get(conv.TILES[0][:4])
+    first = units.get(sharing.TILES[0][:2])
     return {
-        tile[:4]: (tile.speed * first / units[tile[:4]], units[tile[:4]], len(found[tile[:4]]))
-        for tile in conv.TILES
-        if first and tile[:4] in units
+        tile[:2]: (tile.speed * first / units[tile[:2]], units[tile[:2]], len(found[tile[:2]]))
+        for tile in sharing.TILES
+        if first and tile[:2] in units
     }
 
 
 def print_speeds(precision, found):
-    rows = [row for tiles in found if tiles["precision"] == precision for row in tiles["products"]]
+    rows = [row for part in found if part["precision"] == precision for row in part["products"]]
     for tile, (speed, unit, n) in speeds(rows).items():
         say(f"{precision}, tile {'×'.join(map(str, tile))}: speed {speed:.2f} from {n} times; a unit is {unit:.2f} µs")

@@ -98,8 +98,8 @@ def rehearse():
         stand_in = importlib.import_module("backend.fake_cupy_timed")
     except ImportError as error:
         sys.exit(f"--rehearse: the stand-in for CuPy lies in the tests of minigen's repository ({error}).")
-    conv = importlib.import_module("minigen.backend.gpu.conv")
-    conv.TILES = conv.TILES[-1:]
+    sharing = importlib.import_module("minigen.backend.gpu.sharing")
+    sharing.TILES = sharing.TILES[-1:]
     inside = stand_in.installed(products="emulated")
     inside.__enter__()
     return inside

@@ -67,19 +67,6 @@ void mma(const char* what, float* d, const unsigned* a, const unsigned* b, Part 
         d[i] = toward_zero(sum);
     }
 }
-struct Row { unsigned short element[8]; };
-
-inline void ldmatrix(const char* what, unsigned* r, const void* row, bool transposed) {
-    whole_warp(what);
-    if ((uintptr_t)row % 16 || !is_shared(row, 16)) fail("%s: the row %p is misaligned or not shared", what, row);
-    post(what, ~0u, *(const Row*)row);
-    int group = lane() / 4, t = lane() % 4;
-    for (int m = 0; m < 4; m++) {
-        auto element = [&](int i, int j) -> unsigned { return letter<Row>(8 * m + i).element[j]; };
-        r[m] = transposed ? element(2 * t, group) | element(2 * t + 1, group) << 16
-                          : element(group, 2 * t) | element(group, 2 * t + 1) << 16;
-    }
-}
 }  // namespace emu
 
 inline unsigned to_f16x2(float low, float high) { return emu::bits_f16(low) | emu::bits_f16(high) << 16; }
@@ -104,9 +91,5 @@ inline void mma_f16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2
 inline void mma_f16_k8(float (&d)[4], unsigned a0, unsigned a1, unsigned b) {
     const unsigned a[2] = {a0, a1};
     emu::mma<2, 1>("mma_f16_k8", d, a, &b, emu::part_f16);
-}
-inline void ldmatrix(unsigned (&r)[4], const void* row) { emu::ldmatrix("ldmatrix", r, row, false); }
-inline void ldmatrix_transposed(unsigned (&r)[4], const void* row) {
-    emu::ldmatrix("ldmatrix_transposed", r, row, true);
 }
 #endif

@@ -19,7 +19,7 @@ from backend.fake_cupy_graph import CUDARuntimeError
 
 from minigen.backend import arrays
 from minigen.backend import kernels as sets
-from minigen.backend.gpu import compile, conv
+from minigen.backend.gpu import compile, conv, sharing
 from minigen.backend.gpu import random as gpu_random
 from minigen.backend.special import erf
 
@@ -106,7 +106,7 @@ SERVED = conv._served
 
 def forget():
     """Empty the caches of what was made for one GPU."""
-    for cached in (compile.kernel, compile._module, conv._launch, conv.gpu, gpu_random._kernel):
+    for cached in (compile.kernel, compile._module, conv._launch, sharing.gpu, gpu_random._kernel):
         cached.cache_clear()
 
 

@@ -7,12 +7,12 @@ from backend.fake_cupy import installed
 from backend.fake_kernels import LAUNCHES
 
 from minigen.backend import portable, use
-from minigen.backend.gpu import conv
+from minigen.backend.gpu import conv, sharing
 from minigen.backend.precision import set_precision
 
 # float32 as three TF32 products: 3·2⁻²² for each product, and a few roundings of the sum, of all terms' sizes.
 EXACT = 1e-6
-SMALL = conv.TILES[-1]  # of 32 × 32: small arrays reach all its borders
+SMALL = sharing.TILES[-1]  # of 32 × 32: small arrays reach all its borders
 
 
 @contextmanager
@@ -24,12 +24,12 @@ def emulated(capability="90"):
 
 @contextmanager
 def tiles(*allowed):
-    before, conv.TILES = conv.TILES, allowed
+    before, sharing.TILES = sharing.TILES, allowed
     conv._launch.cache_clear()
     try:
         yield
     finally:
-        conv.TILES = before
+        sharing.TILES = before
         conv._launch.cache_clear()
 
 

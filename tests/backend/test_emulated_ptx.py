@@ -117,24 +117,6 @@ def test_a_product_on_the_tensor_cores_is_that_of_rounded_operands(name, k, to, 
     assert np.abs(out - start - a.astype(np.float64) @ b).max() > 1e-5  # and not those of the operands as they were
 
 
-@pytest.mark.parametrize("call", ["ldmatrix", "ldmatrix_transposed"])
-def test_ldmatrix_spreads_four_matrices_over_the_warp(call):
-    matrices = RNG.integers(0, 2**16, (4, 8, 8)).astype(np.uint16)
-    out = np.zeros((4, 32), np.uint32)
-    body = f"""
-        __shared__ __align__(16) unsigned short s[4 * 8 * 24];        // rows 48 bytes apart
-        for (int i = threadIdx.x; i < 256; i += 32) s[i / 8 * 24 + i % 8] = x[i];
-        __syncwarp();
-        unsigned r[4];
-        {call}(r, s + threadIdx.x * 24);
-        for (int m = 0; m < 4; m++) y[m * 32 + threadIdx.x] = r[m];"""
-    run(body, out, matrices, parameters="unsigned* y, const unsigned short* x")
-    if call == "ldmatrix_transposed":
-        matrices = matrices.transpose(0, 2, 1)
-    low, high = matrices[:, :, 0::2].reshape(4, 32), matrices[:, :, 1::2].reshape(4, 32)
-    np.testing.assert_array_equal(out, low | high.astype(np.uint32) << 16)
-
-
 # ----------------------------------------------------------------------------------------------- asynchronous copies
 
 

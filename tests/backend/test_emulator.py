@@ -195,7 +195,6 @@ MISTAKES = {
     "extern __shared__ float s[]; cp_async<8>(s, y + 1024);": "y: an access at byte 4096",
     "extern __shared__ float s[]; cp_async<4>(y, s);": r"the target 0x\w+ is not in shared memory",
     "extern __shared__ float s[]; cp_async<4>(s, s);": r"the source 0x\w+ is in shared memory",
-    "unsigned r[4]; ldmatrix(r, y);": "ldmatrix: the row",
     "__trap();": "__trap",
 }
 

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigen.backend import use
-from minigen.backend.gpu import conv
+from minigen.backend.gpu import conv, sharing
 from minigen.backend.precision import rounded
 
 pytestmark = pytest.mark.skipif(not emulator.AVAILABLE, reason=emulator.WHY_NOT)
-ALL = conv.TILES
+ALL = sharing.TILES
 POSSIBLE = ("61", "float32"), ("75", "float32"), ("75", "float16")
 
 
@@ -51,7 +51,7 @@ def test_a_product_of_any_size_is_the_portable_one(device, m, k, n, columns):
 def test_every_tile_gives_the_same(device, tile):
     """One tile and a bit each way, along k and along the rows."""
     with tiles(tile):
-        if not conv.tiles(conv.gpu(0)):
+        if not sharing.tiles(False, sharing.gpu(0)):
             pytest.skip("its slabs are more shared memory than a block of this GPU has")
         x, w = device.fits(random(0, (1, 4, 12, 13))), device.fits(random(1, (tile.BN + 4, 4, 3, 3)))
         g = device.fits(random(2, (1, tile.BN + 4, 12, 13)))
@@ -70,7 +70,7 @@ def test_a_deep_product_is_shared_by_blocks(device):
 
 
 def test_long_sums_of_multiply_adds_are_as_exact_as_numpys(monkeypatch):
-    monkeypatch.setattr(conv, "PARTS", (1,))
+    monkeypatch.setattr(sharing, "PARTS", (1,))
     a, b = (random(seed, (16, 4608)).astype(np.float32) for seed in (0, 1))
     exact = a.astype(np.float64) @ b.T
     with emulated("75") as cupy, rounding("float32"):
@@ -89,7 +89,7 @@ def test_an_infinite_factor_of_multiply_adds_stays_one():
 @pytest.mark.parametrize("capability", SHARED)
 def test_the_tiles_of_a_gpu_are_those_for_which_it_has_the_shared_memory(capability):
     with tiles(*ALL):
-        found = conv.tiles(conv.Gpu(4, int(capability), SHARED[capability] << 10))
+        found = sharing.tiles(False, sharing.Gpu(4, int(capability), SHARED[capability] << 10))
     assert len(found) == len(ALL) - (SHARED[capability] < 64)  # two slabs of the largest
     assert all(t.shared <= SHARED[capability] << 10 for t in found)
     assert {t.STAGES for t in found} == ({2} if int(capability) < 80 else {3, 5})

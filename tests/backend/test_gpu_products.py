@@ -10,7 +10,7 @@ from backend.tensor_cores import EXACT, agree, close, emulated, launches, on, ro
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigen.backend.gpu import compile, conv
+from minigen.backend.gpu import compile, conv, sharing
 from minigen.backend.precision import rounded
 
 pytestmark = pytest.mark.skipif(not emulator.AVAILABLE, reason=emulator.WHY_NOT)
@@ -81,7 +81,7 @@ def test_empty_products_are_empty_or_zero(device, shape):
 # ---------------------------------------------------------------------------------------------- shares of the work
 
 
-@pytest.mark.parametrize("tile", conv.TILES, ids=lambda t: f"{t.BM}x{t.BN}")
+@pytest.mark.parametrize("tile", sharing.TILES, ids=lambda t: f"{t.BM}x{t.BN}")
 def test_every_tile_gives_the_same(device, tile):
     """One tile and a bit each way. The gradients only in the largest, which has the most ways to go wrong."""
     with tiles(tile):
@@ -114,13 +114,20 @@ def test_a_deep_product_is_shared_by_blocks_and_added_in_their_order(device):
         agree(device, "conv2d_x", random(6, (1, 300, 3, 5)), w, (6, 6), (2, 1), (1, 1), (1, 1), 1, random(7, (4,)), 0)
 
 
+LARGEST = sharing.TILES[0]
+
+
+def work(M, N, K, phases, processors):
+    return sharing.Work(M, N, K, phases, M * N * phases, True, sharing.Gpu(processors, 90, 227 << 10))
+
+
 @given(
     M=st.integers(1, 10**6), N=st.integers(1, 5000), K=st.integers(0, 10**6), phases=st.integers(1, 1024),
     processors=st.integers(1, 200),
 )  # fmt: skip
 def test_the_parts_cover_the_depth_and_none_is_empty(M, N, K, phases, processors):
-    _, slabs, parts = conv.share(M, N, K, phases, M * N * phases, conv.Gpu(processors, 90, 227 << 10))
-    total = math.ceil(K / conv.SLAB)
+    _, slabs, parts = sharing.share(work(M, N, K, phases, processors))
+    total = math.ceil(K / sharing.SLAB)
     assert parts == 1 or (parts - 1) * slabs < total
     assert parts * slabs >= total
     assert parts * phases <= 65535
@@ -134,7 +141,7 @@ def test_a_large_gpu_is_filled():
         "few results": (64, 48, 131072, 1),
     }
     for name, (M, N, K, phases) in layers.items():
-        tile, _, parts = conv.share(M, N, K, phases, M * N * phases, conv.Gpu(132, 90, 227 << 10))
+        tile, _, parts = sharing.share(work(M, N, K, phases, 132))
         blocks = math.ceil(M / tile.BM) * math.ceil(N / tile.BN) * phases * parts
         assert blocks >= 120, name
 
@@ -212,8 +219,19 @@ def test_a_precision_is_that_of_its_oracle_up_to_the_rounding_of_sums(device, na
     assert np.linalg.norm(found - exact) > 1e-4 * np.linalg.norm(exact)
 
 
+@pytest.mark.parametrize(("name", "exact"), [("tf32", 1e-3), ("bfloat16", 8e-3)])
+def test_a_warp_that_takes_64_by_64_gives_the_same(device, name, exact):
+    """The largest tile and a bit each way. `exact`: the bounds in precision.py."""
+    with rounding(name), tiles(LARGEST):
+        assert sharing.tiles(True, sharing.gpu(0))[0].WN == 64
+        agree(device, "matmul", random(0, (132, 68)), random(1, (68, 132)), random(2, (132,)), 0.2, exact=exact)
+        x, w, g = random(3, (2, 36, 6, 6)), random(4, (2, 132, 2, 2)), random(5, (2, 132, 5, 5))
+        agree(device, "conv2d_x", random(6, (33, 2, 1, 1)), w, (2, 2), (1, 1), (0, 0), (1, 1), 1, exact=exact)
+        agree(device, "conv2d_w", x, g, (2, 2), (1, 1), (0, 0), (1, 1), 1, exact=exact)
+
+
 def test_long_sums_in_float32_do_not_drift_although_tensor_cores_cut_them_off(device, monkeypatch):
-    monkeypatch.setattr(conv, "PARTS", (1,))
+    monkeypatch.setattr(sharing, "PARTS", (1,))
     a, b = np.abs(random(0, (8, 4608))).astype(np.float32), np.abs(random(1, (8, 4608))).astype(np.float32)
     exact = a.astype(np.float64) @ b.T
     error = lambda found: np.linalg.norm(found - exact) / np.linalg.norm(exact)

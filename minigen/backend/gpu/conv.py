@@ -1,4 +1,4 @@
-"""Convolution, its two adjoints and matrix products: what launches igemm.cu, and how it is shared out.
+"""Convolution, its two adjoints and matrix products: what launches igemm.cu.
 
 Arrays that the kernel does not serve go to the portable twin: all but float32, groups, 2³¹ elements and more, an input
 gradient with both stride and dilation on one axis, GPUs older than compute capability 6.0 (Pascal, 2016), batches of
@@ -9,7 +9,7 @@ Nothing here waits for the GPU, copies to or from the host or allocates past CuP
 """
 
 import math
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -20,42 +20,7 @@ from ..conv_axes import output_size
 from ..layout import channels_first, channels_last
 from ..precision import check, precision
 from .compile import ceil_div, kernel
-
-OPERANDS = {"float32": "X3", "tf32": "TF32", "bfloat16": "BF16", "float16": "F16"}
-SLAB = 32  # BK of tile.cuh
-OLDEST = 60  # compute capability, as 75 for 7.5
-IN_BACKGROUND = 80  # from here on slabs are copied while others are multiplied, and tensor cores know TF32
-
-
-class Tile(NamedTuple):
-    """What a block computes, BM × BN, and each of its warps, WM × WN.
-
-    STAGES: slabs in shared memory. Three of the largest tile are 96 KiB, which every GPU since Ampere (8.0) has; small
-    tiles have less to do in the time that a slab takes to come, and so want more.
-    speed: products per time of a multiprocessor with such blocks, relative to the first: an estimate, from how often
-    a number that lies in shared memory is used.
-    """
-
-    BM: int
-    BN: int
-    WM: int
-    WN: int
-    STAGES: int
-    speed: float
-
-    @property
-    def shared(self):
-        """Bytes of shared memory."""
-        return self.STAGES * (self.BM + self.BN) * SLAB * 4
-
-
-TILES = (
-    Tile(128, 128, 64, 32, 3, 1.0),
-    Tile(64, 64, 32, 32, 3, 0.7),
-    Tile(128, 32, 32, 32, 3, 0.6),
-    Tile(32, 32, 16, 16, 5, 0.3),
-)
-
+from .sharing import OLDEST, Work, extents, gpu, operand, share
 
 # ------------------------------------------------------------------------------------------------ the portable names
 
@@ -188,14 +153,16 @@ def _launch(role, rounding, image, shape, axes, aligned, device):
     results, kernel_size, stride, padding, dilation = axes
     batch, H, W, C = image
     channels = shape[0] if role == "WEIGHT" else shape[-1]
-    M, N, K, phases = extents(role, image, channels, results, kernel_size, stride)
-    tile, slabs, parts = share(M, N, K, phases, math.prod(shape), gpu(device))
+    factors = operand(rounding, gpu(device).capability)
+    M, N, K, phases = product = extents(role, image, channels, results, kernel_size, stride)
     along_a = channels if role == "WEIGHT" else C  # how many numbers lie side by side in memory
     along_b = {"FORWARD": K, "INPUT": channels, "WEIGHT": C}[role]
     aligned_a, aligned_b = reversed(aligned) if role == "WEIGHT" else aligned
+    vectors = {"VEC_A": _vector(along_a, aligned_a), "VEC_B": _vector(along_b, aligned_b)}
+    wide = factors in ("TF32", "BF16", "F16") and set(vectors.values()) == {4}
+    tile, slabs, parts = share(Work(*product, math.prod(shape), wide, gpu(device)))
     constants = {name: n for name, n in tile._asdict().items() if name != "speed"}
-    constants |= {"ROLE": role, "OPERAND": operand(rounding, gpu(device).capability)}
-    constants |= {"VEC_A": _vector(along_a, aligned_a), "VEC_B": _vector(along_b, aligned_b)}
+    constants |= {"ROLE": role, "OPERAND": factors, **vectors}
     numbers = (batch, H, W, C, *results, channels, *kernel_size, *stride, *padding, *dilation, slabs, parts)
     return Launch(
         kernel("igemm.cu", "igemm", tile.shared, **constants),
@@ -210,84 +177,3 @@ def _launch(role, rounding, image, shape, axes, aligned, device):
 def _vector(length, aligned):
     """How many numbers can be copied at once."""
     return 4 if aligned and length % 4 == 0 else 1
-
-
-def extents(role, image, channels, results, kernel_size, stride):
-    """(M, N, K, phases): the product that igemm.cu computes, of the largest phase where there are several.
-
-    2·M·N·K·phases operations then bound what a convolution takes; it may be less, where phases or borders are smaller.
-    """
-    batch, _, _, C = image
-    if role == "INPUT":
-        windows = math.prod(ceil_div(n, s) for n, s in zip(results, stride))
-        taps = math.prod(ceil_div(k, s) for k, s in zip(kernel_size, stride))
-        return batch * windows, channels, taps * C, math.prod(stride)
-    windows, taps = batch * math.prod(results), math.prod(kernel_size) * C
-    return (channels, taps, windows, 1) if role == "WEIGHT" else (windows, channels, taps, 1)
-
-
-class Gpu(NamedTuple):
-    """What decides how products are made. capability: 75 for 7.5; shared: bytes that a block can ask for."""
-
-    processors: int
-    capability: int
-    shared: int
-
-
-@cache
-def gpu(device):
-    """The Gpu of that number."""
-    import cupy
-
-    found = cupy.cuda.Device(device)
-    attributes = found.attributes
-    shared = attributes["MaxSharedMemoryPerBlockOptin"]
-    return Gpu(attributes["MultiProcessorCount"], int(found.compute_capability), shared)
-
-
-def operand(rounding, capability):
-    """What tile.cuh calls OPERAND, for that precision."""
-    return "FMA" if rounding == "float32" and capability < IN_BACKGROUND else OPERANDS[rounding]
-
-
-def tiles(gpu):
-    """TILES, those for which a block of that GPU has enough shared memory.
-
-    7.5 has 64 KiB, 6.0 and 6.1 have 48. Before 8.0 two slabs do: one is multiplied while the other is filled.
-    """
-    most = max(t.STAGES for t in TILES) if gpu.capability >= IN_BACKGROUND else 2
-    found = (tile._replace(STAGES=min(tile.STAGES, most)) for tile in TILES)
-    return tuple(tile for tile in found if tile.shared <= gpu.shared)
-
-
-PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)  # that are tried
-MOST_Z = 65535  # blocks along the third axis of a grid
-
-
-def share(M, N, K, phases, size, gpu):
-    """(tile, slabs, parts): what a block computes, how deep, and how many blocks share the depth of one result.
-
-    `size` numbers are the result; the product is that of `extents`.
-    """
-    work = M, N, K, phases, size, gpu
-    return min(choices(*work), key=lambda choice: cost(choice, *work))
-
-
-def choices(M, N, K, phases, size, gpu):
-    """All that `share` chooses from."""
-    total = ceil_div(K, SLAB)
-    depths = {ceil_div(total, parts) for parts in PARTS if parts <= min(total, MOST_Z // phases)} or {0}
-    return [(tile, slabs, ceil_div(total, slabs) if slabs else 1) for tile in tiles(gpu) for slabs in sorted(depths)]
-
-
-def cost(choice, M, N, K, phases, size, gpu):
-    """About how long a choice takes, in units of a slab of the largest tile on one multiprocessor: half a microsecond.
-
-    A launch takes as many rounds as the multiprocessors need for all blocks; a block costs its slabs and some four more
-    to start and end. Parts need a second launch, and write and read `size` numbers each; 2 MB pass in a unit.
-    """
-    tile, slabs, parts = choice
-    blocks = ceil_div(M, tile.BM) * ceil_div(N, tile.BN) * phases * parts
-    area = tile.BM * tile.BN / (128 * 128 * tile.speed)
-    again = 4 + (2 * parts + 1) * size * 4 / 2e6 if parts > 1 else 0
-    return ceil_div(blocks, gpu.processors) * (slabs * area + 4 * max(area, 0.1)) + again

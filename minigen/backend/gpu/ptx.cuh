@@ -1,8 +1,8 @@
 // Instructions of the GPU for which CUDA C++ has no name (without headers): PTX, each in one function.
 // The tests emulate these functions on the CPU, so kernels keep all their PTX here. What older GPUs have instead is plain
 // CUDA C++, at the end of the file, and the tests run it as it stands.
-// Source: PTX ISA 8, "cp.async", "ldmatrix", "Matrix fragments for mma.m16n8k8 / m16n8k16", "cvt". All need sm_80, but
-// to_f16x2 (sm_60), ldmatrix and mma_f16 (sm_75).
+// Source: PTX ISA 8, "cp.async", "Matrix fragments for mma.m16n8k8 / m16n8k16", "cvt". All need sm_80, but to_f16x2
+// (sm_60) and mma_f16 (sm_75).
 #ifndef PTX_CUH
 #define PTX_CUH
 
@@ -80,20 +80,6 @@ MMA(mma_f16, "m16n8k16", "f16")
 __device__ inline void mma_f16_k8(float (&d)[4], unsigned a0, unsigned a1, unsigned b) {
     asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a0), "r"(a1), "r"(b));
-}
-
-// Four 8 x 8 matrices of 16-bit elements from shared memory by one warp: lane i gives the address of row i % 8 of
-// matrix i / 8 (16 bytes, aligned); r[m] is, of matrix m, row group, columns 2 t (low half) and 2 t + 1. With 32-bit
-// elements, a "row" is four of them and r[m] is element t of row group.
-__device__ inline void ldmatrix(unsigned (&r)[4], const void* row) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared_address(row)) : "memory");
-}
-
-// The same of the transposed matrices (16-bit elements only): r[m] is rows 2 t (low half) and 2 t + 1, column group.
-__device__ inline void ldmatrix_transposed(unsigned (&r)[4], const void* row) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared_address(row)) : "memory");
 }
 
 #endif

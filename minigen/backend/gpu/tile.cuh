@@ -136,7 +136,7 @@ __device__ inline void multiply(float (&sums)[TILES_N][4], const unsigned (&top)
     }
 }
 
-constexpr int AT_ONCE = OPERAND == X3 && BM > 64 ? 1 : 2;               // times 16 k; more would not fit in registers
+constexpr int AT_ONCE = (OPERAND == X3 && BM > 64) || WN > 32 ? 1 : 2;  // times 16 k; more would not fit in registers
 
 // Tensor cores cut off what does not fit into a sum, so a long one drifts towards zero: by 4e-5 for 4608 products. That
 // is nothing beside the rounding of factors, but much in float32. There they add 16 products from zero, and the rest is
