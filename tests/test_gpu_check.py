@@ -151,18 +151,30 @@ def test_operations_of_a_small_gan_are_those_by_hand():
     assert floors("mlpgan", 64, thin=8)["flops"] == pytest.approx(2 * 64 * (ds_step + gs_step))
 
 
-def test_bytes_of_batch_norm_are_those_by_hand():
-    """Forward: x, weight, bias → y, μ, σ². Backward: ȳ, x, weight, bias, μ, σ² → x̄, weight¯, bias¯; not y."""
-    x, weight, bias = (tensor(np.ones(shape, np.float32), requires_grad=True) for shape in ((6, 5), 5, 5))
+def counted(f, *shapes):
+    """(operations, bytes) of f forward, and of all its gradients."""
+    inputs = [tensor(np.ones(shape, np.float32), requires_grad=True) for shape in shapes]
     counter = state.watcher = Counter()
     try:
-        y = ops.batch_norm(x, None, None, weight, bias, training=True)
-        forward = counter.bytes
-        grad(y, (x, weight, bias), np.ones((6, 5), np.float32))
+        y = f(*inputs)
+        forward = counter.flops, counter.bytes
+        grad(y, inputs, np.ones(y.shape, np.float32))
     finally:
         state.watcher = None
-    assert forward == 4 * (30 + 5 + 5 + 30 + 5 + 5)
-    assert counter.bytes - forward == 4 * (30 + 30 + 5 + 5 + 5 + 5 + 30 + 5 + 5)
+    return forward, (counter.flops - forward[0], counter.bytes - forward[1])
+
+
+@pytest.mark.parametrize("slope", [0.2, 1.0])
+def test_bytes_of_a_layer_are_those_by_hand(slope):
+    """Backward reads ȳ and what it computes from: for leaky ReLU the result and whether there is a bias; never batch
+    norm's y."""
+    norm = lambda x, weight, bias: ops.batch_norm(x, None, None, weight, bias, training=True, slope=slope)
+    forward, backward = counted(norm, (6, 5), 5, 5)
+    assert forward == (0, 4 * (30 + 5 + 5 + 30 + 5 + 5))
+    assert backward == (0, 4 * (30 + 30 + 5 + 5 + 5 + 5 + 30 + 5 + 5))
+    forward, backward = counted(lambda x, weight, bias: ops.linear(x, weight, bias, slope=slope), (6, 7), (5, 7), 5)
+    assert forward == (2 * 6 * 7 * 5, 4 * (42 + 35 + 5 + 30))
+    assert backward == (4 * 6 * 7 * 5, 4 * (30 + 42 + 35 + 42 + 35 + 5 + (30 + 5 if slope != 1 else 0)))
 
 
 def test_bytes_grow_with_the_batch_and_hold_adams():
