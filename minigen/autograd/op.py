@@ -50,6 +50,12 @@ class Op:
             )
         self.vjps = [self.rules.get(name) for name in self.inputs]
 
+    def wrap(self, decorate):
+        """Put decorate(f) in the place of the function and of each VJP."""
+        self.forward = decorate(self.forward)
+        self.rules = {name: rule._replace(f=decorate(rule.f)) for name, rule in self.rules.items()}
+        self.vjps = [self.rules.get(name) for name in self.inputs]
+
     def _fetchers(self):
         """{name that a VJP may ask for: function (arrays, options, out) -> what is saved for it}."""
         fetchers = {"out": lambda arrays, options, out: out}

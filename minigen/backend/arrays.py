@@ -12,6 +12,7 @@ from .gpu.driver import NOT_INSTALLED, try_cupy
 
 # CuPy is imported when it is first asked for; its array type is added then. A dict lookup by type costs 40 ns.
 _namespaces = {np.ndarray: np, **dict.fromkeys(np.sctypeDict.values(), np)}
+_waiting = []  # what is to be done when it is imported: see `once_on_gpu`
 _default = np
 
 INSTALL_CUPY = """\
@@ -79,7 +80,17 @@ def _import_cupy():
         raise (NotInstalled if trouble == NOT_INSTALLED else BackendError)(INSTALL_CUPY.format(reason=trouble))
     cupy = sys.modules["cupy"]
     _namespaces[cupy.ndarray] = cupy
+    while _waiting:
+        _waiting.pop()()
     return cupy
+
+
+def once_on_gpu(do):
+    """Call `do()` when CuPy is used for the first time, which may be never: where there is no GPU it costs nothing."""
+    if len(set(_namespaces.values())) > 1:
+        do()
+    else:
+        _waiting.append(do)
 
 
 def default():

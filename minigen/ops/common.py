@@ -6,13 +6,19 @@ import numpy as np
 
 from ..autograd import Tensor, op
 from ..backend import namespace
+from ..backend.arrays import once_on_gpu
 from ..backend.layout import in_memory_order
 
 
 def elementwise(**rules):
     """`op`, for what is computed element by element: on the GPU too, results lie in memory as their arguments do."""
-    rules = {name: in_memory_order(vjp) for name, vjp in rules.items()}
-    return lambda forward: op(**rules)(in_memory_order(forward))
+
+    def decorate(forward):
+        made = op(**rules)(forward)
+        once_on_gpu(lambda: made.wrap(in_memory_order))
+        return made
+
+    return decorate
 
 
 def fast_on_arrays(kernel):
