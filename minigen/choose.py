@@ -11,13 +11,15 @@ from . import backend
 from .backend import BackendError, NotInstalled
 
 SECONDS = 0.5  # of measuring on each device, after warming up
+FIRST_TIME = "The first time on a GPU, its kernels are compiled, which can take a minute."
 PLAINLY_SLOWER = 3  # a CPU that takes so many times as long for its first step needs no more trial
 
 
-def choose(build):
+def choose(build, tell):
     """("cupy" or "numpy", why, in a sentence), and makes it the default.
 
     build: () → a Training on the default device; called once for each, and thrown away after a few steps.
+    tell: is called with a sentence when there is a GPU, since a trial can take its time.
     Without CuPy, or without a GPU that it can use, it is "numpy".
     """
     try:
@@ -26,6 +28,7 @@ def choose(build):
         backend.use("numpy")
         missing = isinstance(error, NotInstalled)
         return "numpy", "" if missing else "The GPU cannot be used: python -m minigen.doctor says why."
+    tell(f"--backend auto: trying the GPU and the CPU. {FIRST_TIME}")
     on_gpu = seconds_a_step(build())
     backend.use("numpy")
     on_cpu = seconds_a_step(build(), enough=PLAINLY_SLOWER * on_gpu)

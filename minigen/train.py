@@ -6,7 +6,7 @@ from pathlib import Path
 from . import backend
 from .backend import BackendError, Generator
 from .backend.capturing import NotCapturable
-from .choose import choose
+from .choose import FIRST_TIME, choose
 from .data import DataError, load
 from .logged import TrainingError
 from .loop import Training, fit, total_steps
@@ -99,12 +99,14 @@ def take_device_of(folder, name):
     backend.use(name)  # where "auto" is CuPy if it works
 
 
-def take_device(name, build):
+def take_device(name, build=None):
     """Make it the default; its name. "auto": the faster one for the Training that `build` makes, and it says why."""
     if name != "auto":
         backend.use(name)
+        if name == "cupy":
+            print(FIRST_TIME)
         return name
-    name, why = choose(build)
+    name, why = choose(build, tell=print)
     if why:
         print(why)
     return name
@@ -113,8 +115,7 @@ def take_device(name, build):
 def run(args, own):
     if args.resume:
         folder = Path(args.resume)
-        name = backend_of(folder) if args.backend == "auto" else args.backend
-        backend.use(name)
+        name = take_device(backend_of(folder) if args.backend == "auto" else args.backend)
         config, training = restore_run(folder)
         config["backend"] = name
         if args.epochs is not None or args.steps is not None:

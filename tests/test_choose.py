@@ -33,7 +33,9 @@ def short(monkeypatch):
     ("gpu", "cpu", "name"), [(0.001, 0.005, "cupy"), (0.005, 0.001, "numpy"), (0.001, 0.05, "cupy")]
 )
 def test_the_faster_device_is_taken_and_the_times_are_told(gpu, cpu, name, fake_cupy):
-    chosen, why = choose.choose(lambda: Sleeper({"cupy": gpu, "numpy": cpu}))
+    said = []
+    chosen, why = choose.choose(lambda: Sleeper({"cupy": gpu, "numpy": cpu}), said.append)
+    assert said == ["--backend auto: trying the GPU and the CPU. " + choose.FIRST_TIME]
     assert chosen == name == backend.default().__name__
     assert "ms on the GPU" in why and "ms on the CPU" in why
     assert why.endswith({"cupy": "so it is CuPy.", "numpy": "so it is NumPy."}[name])
@@ -53,7 +55,7 @@ def test_a_device_that_is_plainly_slower_is_not_tried_for_long():
 
 def test_without_cupy_it_is_numpy_and_nothing_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
-    assert choose.choose(lambda: pytest.fail("nothing needs a trial")) == ("numpy", "")
+    assert choose.choose(lambda: pytest.fail("nothing needs a trial"), pytest.fail) == ("numpy", "")
 
 
 def told(chosen_and_why):
@@ -63,19 +65,19 @@ def told(chosen_and_why):
 
 def test_a_cupy_that_finds_no_gpu_is_told():
     with installed(devices=0):
-        assert told(choose.choose(lambda: pytest.fail("nothing needs a trial")))
+        assert told(choose.choose(lambda: pytest.fail("nothing needs a trial"), pytest.fail))
 
 
 def test_a_cupy_of_which_a_part_is_missing_is_told(tmp_path, monkeypatch):
     (tmp_path / "cupy.py").write_text("import a_part_of_cupy_that_is_missing")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
-    assert told(choose.choose(lambda: pytest.fail("nothing needs a trial")))
+    assert told(choose.choose(lambda: pytest.fail("nothing needs a trial"), pytest.fail))
 
 
 def test_a_trial_leaves_the_training_that_follows_as_it_is(fake_cupy):
     build = lambda: Training(make("vae dense"), images(), batch_size=8, seed=3)
-    chosen, _ = choose.choose(build)
+    chosen, _ = choose.choose(build, print)
     tried = build()
     losses = [float(backend.to_numpy(v)) for v in tried.step().values()]
     backend.use(chosen)

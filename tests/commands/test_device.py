@@ -94,3 +94,11 @@ def test_a_step_that_the_memory_does_not_hold_is_one_sentence(fake_cupy, tmp_pat
     code, said = complaint(train, argv, capsys)
     assert code == 1
     assert "step 1: the GPU's memory does not hold" in said
+
+
+def test_that_the_first_step_on_a_gpu_takes_its_time_is_told(fake_cupy, tmp_path, capsys):
+    for name in ("numpy", "cupy"):
+        train.main(arguments("vae", tmp_path / name, "--steps", "1", "--backend", name))
+        assert ("kernels are compiled" in capsys.readouterr().out) == (name == "cupy")
+        train.main(["--resume", str(tmp_path / name), "--steps", "2", "--quiet"])
+        assert ("kernels are compiled" in capsys.readouterr().out) == (name == "cupy")
