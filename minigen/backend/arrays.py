@@ -45,7 +45,7 @@ def _namespace_of_unusual_type(x):
     if isinstance(x, np.ndarray | np.generic):  # np.memmap and other subclasses
         return np
     if _is_cupy(x):  # an array that the user made before use("cupy")
-        return _namespaces.setdefault(type(x), sys.modules["cupy"])
+        return _first_use(type(x))
     raise TypeError(
         f"expected an array or a Tensor; got {type(x).__module__}.{type(x).__qualname__}. "
         f"Make one with minigen.tensor(...)."
@@ -78,11 +78,15 @@ def _import_cupy():
     trouble = try_cupy()
     if trouble:
         raise (NotInstalled if trouble == NOT_INSTALLED else BackendError)(INSTALL_CUPY.format(reason=trouble))
-    cupy = sys.modules["cupy"]
-    _namespaces[cupy.ndarray] = cupy
+    return _first_use(sys.modules["cupy"].ndarray)
+
+
+def _first_use(ndarray):
+    """Take up CuPy's type of arrays, and do what waited for it; returns CuPy."""
+    _namespaces[ndarray] = sys.modules["cupy"]
     while _waiting:
         _waiting.pop()()
-    return cupy
+    return sys.modules["cupy"]
 
 
 def once_on_gpu(do):

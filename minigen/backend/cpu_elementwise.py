@@ -17,12 +17,12 @@ def apply(piece, out, *inputs):
     if out.size <= threads.CHUNK:
         piece(out, *inputs)  # a ufunc finds the memory order by itself
         return out
-    flat = [in_memory_order(x, out) for x in (out, *inputs)]
+    flat = [in_order_of(out, x) for x in (out, *inputs)]
     threads.chunked(lambda lo, hi: piece(*[x[lo:hi] for x in flat]), out.size)
     return out
 
 
-def in_memory_order(x, like):
+def in_order_of(like, x):
     """x as a vector, elements in the order in which those of `like` lie in memory; a view where the layouts agree."""
     scale = like.itemsize
     if [s * scale for s in x.strides] != [s * x.itemsize for s in like.strides] or x.size != like.size:

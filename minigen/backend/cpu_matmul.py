@@ -16,7 +16,7 @@ def matmul(a, b, bias=None, slope=1.0):
     m, n = a.shape[-2], b.shape[-1]
     ranges = threads.parts(max(m, n), 2 * a.size * n, unit=8)
     if a.ndim > 2 or b.ndim > 2 or len(ranges) == 1:
-        y = np.matmul(a, b)
+        y = np.matmul(a, b, order="C")  # else leading axes lie as those of a and b do, and `finish` would miss y
         finish(y, bias, slope)
         return y
     y = np.empty((m, n), np.result_type(a, b))

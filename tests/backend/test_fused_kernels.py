@@ -69,6 +69,14 @@ def test_a_product_with_a_slope_is_the_one_without_and_then_leaky(kernels, shape
 
 
 @KERNELS
+@pytest.mark.parametrize("slope", [0.2, 1.0])
+def test_a_product_of_matrices_whose_leading_axes_are_exchanged_in_memory_gets_its_bias_and_slope(kernels, slope):
+    a, b, bias = random(0, (4, 3, 5, 6)).swapaxes(0, 1), random(1, (6, 7)), random(2, (7,))
+    z = np.einsum("ijmk,kn->ijmn", a, b) + bias
+    assert relative_error(kernels.matmul(a, b, bias, slope), leaky(z, slope)) < 1e-14
+
+
+@KERNELS
 @pytest.mark.parametrize("shape", [(6, 5), (3, 5, 4, 2)], ids=str)
 @pytest.mark.parametrize("slope", [0, 0.2])
 def test_batch_norm_with_a_slope_is_batch_norm_and_then_leaky(kernels, shape, slope):

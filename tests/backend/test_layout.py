@@ -7,7 +7,7 @@ import pytest
 
 from minigen import ops, tensor
 from minigen.autograd import grad
-from minigen.backend import to_numpy, use
+from minigen.backend import arrays, to_numpy, use
 from minigen.backend.layout import in_memory_order, in_memory_order_along
 
 RNG = np.random.default_rng(0)
@@ -73,6 +73,15 @@ def test_an_op_its_derivative_and_the_derivative_of_that_lie_as_the_image_does(c
     (second,) = grad((first * first).sum(), [x])
     for t in (y, first, second, x > 0.5, ops.concatenate([x, x], axis=1), ops.interpolate(x, scale_factor=2)):
         assert is_channels_last(t.data)
+
+
+def test_what_waits_for_a_gpu_is_done_for_an_array_that_a_user_brings_too(fake_cupy, monkeypatch):
+    done = []
+    monkeypatch.setattr(arrays, "_waiting", [lambda: done.append("once")])
+    assert arrays.namespace(fake_cupy.zeros(3)) is fake_cupy
+    assert done == ["once"]
+    use("cupy")
+    assert done == ["once"]
 
 
 def test_images_in_another_order_are_copied_once_for_a_convolution_and_its_derivatives(cupy):
