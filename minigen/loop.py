@@ -105,9 +105,18 @@ class Training:
         return self.loader.next(labels, into)
 
     def do(self, due, batch):
-        """The objectives number `due` are updated from a batch of arrays; {"objective/term": 0-d array}."""
+        """The objectives number `due` are updated from a batch of arrays; {"objective/term": 0-d array}.
+
+        A step that raises counts as none, as in `steps`.
+        """
+        counts = [(counted, counted.steps) for counted in self._counted(due)]
         self.prepare(due)
-        return self.compute(due, batch)
+        try:
+            return self.compute(due, batch)
+        except BaseException:
+            for counted, steps in counts:
+                counted.steps = steps
+            raise
 
     def prepare(self, due):
         """What a step does on the host, besides choosing the batch: learning rates and decays."""

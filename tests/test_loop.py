@@ -134,6 +134,23 @@ def test_a_loss_that_is_not_finite_stops_with_its_own_step_and_advice():
         fit(Breaks((1, 12, 12), at=3), DATA, steps=10, log_every=5)
 
 
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, MemoryError])
+def test_a_step_whose_loss_raises_counts_as_none(error, monkeypatch):
+    training = training_of("gan conv", average=0.9)
+    counted = [*training.optimizers, training.average]
+    training.step()
+
+    def raises(*batch):
+        raise error("in the middle")
+
+    with monkeypatch.context() as patch, pytest.raises((error, TrainingError), match="in the middle"):
+        patch.setattr(training.objectives[1], "loss", raises)
+        training.step()
+    assert [training.steps, *(c.steps for c in counted)] == [1, 1, 1, 1]
+    training.step()
+    assert [training.steps, *(c.steps for c in counted)] == [2, 2, 2, 2]
+
+
 @pytest.mark.filterwarnings("ignore:invalid value")
 def test_a_loss_that_is_not_finite_before_any_update_is_not_blamed_on_the_learning_rate():
     with pytest.raises(TrainingError, match=r"step 1: the loss 'loss/broken' is nan. No update came before it"):
