@@ -6,6 +6,7 @@ from backend import emulator, fake_kernels
 from backend.fake_cupy import installed
 
 from minigen.backend import use
+from minigen.backend.gpu.compile import options, source
 from minigen.backend.kernels import CPU, GPU
 
 RANGES = [(0, 1), (-1, 1), (-0.3, 0.7)]
@@ -106,6 +107,19 @@ def test_floats_that_do_not_begin_at_a_multiple_of_16_bytes_are_written_one_by_o
     out = memory[1:].reshape(B, *shape).transpose(0, 3, 1, 2)
     GPU.deal_images(device.asarray(pixels), device.asarray(order), FIRST, *factors((-1, 1)), out)
     assert np.array_equal(bits(out.get()), bits(dealt(shape, (-1, 1))))
+
+
+@needs_emulator
+def test_a_data_set_may_be_larger_than_2_gib():
+    size, place = 1 << 10, 1 << 21
+    pixels = np.zeros(size * (place + 1), np.uint8)  # Linux has memory for it only where it is written to
+    pixels[-size:] = expected = np.arange(size) % 256
+    order, out = np.array([place]), np.zeros(size, np.float32)
+    address = np.uint64(pixels.ctypes.data)  # as a number: the emulator would copy an array
+    numbers = np.int64(0), np.int32(size), np.float32(1), np.float32(0), np.int32(1)
+    kernels = emulator.module(source("batches.cu"), options())
+    kernels.launch("deal_images", (1,), (256,), [out, address, order, *numbers])
+    assert out.tolist() == expected.tolist()
 
 
 @needs_emulator
