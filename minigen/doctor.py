@@ -148,7 +148,7 @@ def lacks(device):
     if capability < sharing.OLDEST:
         yield f"{device.name}: products are cuBLAS's, in float32, and steps not captured as graphs"
     elif missing:
-        yield f"{device.name}: --precision {' or '.join(known)}; it has no tensor cores for {', '.join(missing)}"
+        yield f"{device.name}: --precision {' or '.join(known)}; it is too old for {', '.join(missing)}"
 
 
 def report(machine):

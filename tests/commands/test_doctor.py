@@ -94,8 +94,8 @@ def test_wheels_for_an_older_cuda_and_own_builds_are_accepted(wheels, cuda):
     ("card", "said"),
     [
         (ADA, None),
-        (TURING, "--precision float32 or float16; it has no tensor cores for tf32, bfloat16"),
-        (PASCAL, "--precision float32; it has no tensor cores for tf32, bfloat16, float16"),
+        (TURING, "--precision float32 or float16; it is too old for tf32, bfloat16"),
+        (PASCAL, "--precision float32; it is too old for tf32, bfloat16, float16"),
         (MAXWELL, "products are cuBLAS's, in float32, and steps not captured as graphs"),
     ],
 )
