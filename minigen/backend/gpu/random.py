@@ -24,6 +24,7 @@ class Philox:
 
     They lie on the device, in an array [key, counter, tickets] that each draw reads and moves on: so a captured step
     draws new numbers at every replay. The array is made at the first draw and never replaced: graphs hold its address.
+    Draws of a generator have to follow one another, on one stream: two at a time would mix up their tickets.
     """
 
     def __init__(self, seed, counter=0):
