@@ -120,6 +120,14 @@ def test_every_variant_compiles_for_every_architecture(path, file, architecture)
 
 
 @needs_nvrtc
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda a: f"sm_{a}")
+@pytest.mark.parametrize("path", LIBRARIES)
+def test_the_elementwise_kernels_compile_for_every_architecture(path, architecture):
+    check(compiled(path, elementwise(), architecture))
+
+
+@needs_nvrtc
 @pytest.mark.parametrize("path", LIBRARIES)
 def test_mistakes_are_found_in_c_and_in_ptx(path):
     for body, message in (("nonsense;", "nonsense"), ('asm("foo.bar;");', "foo"), ("float x = y;", '"y" is undefined')):
