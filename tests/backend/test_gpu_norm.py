@@ -154,13 +154,15 @@ def test_the_gradients_through_leaky_relu_and_of_the_bias_are_taken_together(dev
 def test_running_statistics_that_the_kernel_cannot_write_are_moved_all_the_same(device):
     x = device.asarray(random(0, (30, 3), np.float32))
     expected = norm.batch_norm(x, None, None, EPS)
-    for mean, var in (
-        (device.zeros(6, np.float32)[::2], device.zeros(3, np.float32)),
-        device.zeros((2, 3), np.float64),
+    for mean, var, count in (
+        (device.zeros(6, np.float32)[::2], device.zeros(3, np.float32), None),
+        (*device.zeros((2, 3), np.float64), None),
+        (*device.zeros((2, 3), np.float32), device.zeros((), np.int32)),
     ):
-        norm.batch_norm(x, None, None, EPS, 1.0, (mean, var, None, 0.5))
+        norm.batch_norm(x, None, None, EPS, 1.0, (mean, var, count, 0.5))
         near(mean, 0.5 * expected[1].get(), 1e-6)
         near(var, 0.5 * expected[2].get() * 30 / 29, 1e-6)
+        assert count is None or count.item() == 1
 
 
 def test_the_order_in_which_threads_run_changes_no_bit(device, monkeypatch):

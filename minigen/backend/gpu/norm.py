@@ -46,7 +46,7 @@ def batch_norm(x, weight, bias, eps, slope=1.0, running=None):
     Returns (y, μ, σ²), y in the shape of x.
     """
     kept = running or (None, None, None, 0.0)
-    if not _served(x, weight, bias, *kept[:2]) or not _dense(kept[:3]):
+    if not _served(x, weight, bias, *kept[:2]) or not _writable(*kept[:3]):
         return portable.batch_norm(x, weight, bias, eps, slope, running)
     r = _Rows(x)
     weight, bias, eps, slope = _vector(weight), _vector(bias), r.number(eps), r.number(slope)
@@ -83,9 +83,10 @@ def _served(x, *others):
     return x.dtype in REALS and x.size > 0 and all(a is None or a.dtype == x.dtype for a in others)
 
 
-def _dense(arrays):
-    """Whether these arrays (or None) can be written as (C,) in place."""
-    return all(a is None or a.flags.c_contiguous for a in arrays)
+def _writable(mean, var, count):
+    """Whether norm.cu can write these arrays (or None) in place, the first two as (C,)."""
+    dense = all(a is None or a.flags.c_contiguous for a in (mean, var))
+    return dense and (count is None or count.dtype == np.int64)
 
 
 def _vector(v):
