@@ -28,6 +28,9 @@ class Losses(Mapping):
     def __len__(self):
         return len(self.names)
 
+    def __repr__(self):
+        return repr(dict(self))
+
 
 def on_host(recent):
     """[(step, {name: loss})] with the losses on the host: from the GPU in one copy, the only one in many steps."""

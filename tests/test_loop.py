@@ -9,7 +9,7 @@ import pytest
 from training_cases import images, make, training_of
 
 from minigen import Observer, Training, fit
-from minigen.logged import TrainingError
+from minigen.logged import Losses, TrainingError
 from minigen.loop import stop_on_interrupt, total_steps
 from minigen.models import SingleObjective
 from minigen.nn import Dense
@@ -62,6 +62,13 @@ def test_clipping_bounds_the_gradient_and_logs_its_norm():
 )
 def test_the_length_is_steps_or_epochs_or_the_models_own(steps, epochs, expected):
     assert total_steps(training_of(), steps, epochs) == expected  # 3 batches an epoch, the AE's own 20 epochs
+
+
+def test_losses_in_one_vector_are_a_mapping_and_printed_as_one():
+    losses = Losses(["G/score", "D/penalty"], np.array([1.5, 2.5]))
+    assert dict(losses) == {"G/score": 1.5, "D/penalty": 2.5}
+    assert repr(losses) == repr(dict(losses))
+    assert "score" not in losses
 
 
 def test_half_an_epoch_ends_and_is_logged():

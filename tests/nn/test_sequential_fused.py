@@ -5,8 +5,9 @@ import functools
 import numpy as np
 import pytest
 
-from minigen import Generator, debug, grad, models, no_grad, ops, tensor
+from minigen import Generator, debug, grad, models, no_grad, op, ops, tensor
 from minigen.autograd import state
+from minigen.backend import threads
 from minigen.data import Dataset
 from minigen.loop import Training
 from minigen.nn import (
@@ -92,6 +93,20 @@ def test_values_and_gradients_are_those_of_the_layers_called_one_by_one(name, cr
         if a is not None:
             assert a.dtype == np.float32
             np.testing.assert_allclose(a.data, b.data, rtol=1e-4, atol=1e-5 * max(1, np.abs(b.data).max()))
+
+
+@pytest.mark.parametrize("layer", [lambda: Dense(6, 4, rng=rng), lambda: BatchNorm2d(2)])
+def test_a_cotangent_that_depends_on_nothing_may_be_an_array_where_the_graph_is_recorded(layer, monkeypatch):
+    monkeypatch.setattr(threads, "CHUNK", 8)  # kernels that work in pieces take nothing but arrays
+
+    @op(x=lambda g, x_shape: np.full(x_shape, 2.0, np.float32))
+    def twice_the_sum(x):
+        return 2 * x.sum()
+
+    net = Sequential(layer(), relu)
+    found, expected = (grad(twice_the_sum(net(IMAGES)), net.parameters(), create_graph=c) for c in (True, False))
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a.data, b.data, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
