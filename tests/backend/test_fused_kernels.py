@@ -69,6 +69,20 @@ def test_a_product_with_a_slope_is_the_one_without_and_then_leaky(kernels, shape
 
 
 @KERNELS
+@pytest.mark.parametrize("rows", [1008, 1009, 4096])
+@pytest.mark.parametrize("slope", [0, 0.2, 1.0])
+def test_each_of_many_rows_gets_its_bias_and_slope(kernels, rows, slope):
+    """Some of them are taken as one long row then, with the bias repeated."""
+    x, w, bias = random(0, (rows, 3)), random(1, (6, 3)), random(2, (6,))
+    z = np.einsum("ni,oi->no", x, w) + bias
+    image, kernel = x.reshape(1, rows, 1, 3).transpose(0, 3, 1, 2), w.reshape(6, 3, 1, 1)
+    convolved = kernels.conv2d(image, kernel, bias, (1, 1), (0, 0), (1, 1), 1, None, slope)
+    back = kernels.conv2d_x(image, kernel.swapaxes(0, 1), (rows, 1), (1, 1), (0, 0), (1, 1), 1, bias=bias, slope=slope)
+    for y in (kernels.matmul(x, w.T, bias, slope), *(y[0, :, :, 0].T for y in (convolved, back))):
+        assert relative_error(y, leaky(z, slope)) < 1e-14
+
+
+@KERNELS
 @pytest.mark.parametrize("slope", [0.2, 1.0])
 def test_a_product_of_matrices_whose_leading_axes_are_exchanged_in_memory_gets_its_bias_and_slope(kernels, slope):
     a, b, bias = random(0, (4, 3, 5, 6)).swapaxes(0, 1), random(1, (6, 7)), random(2, (7,))
