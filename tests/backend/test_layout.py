@@ -84,6 +84,14 @@ def test_what_waits_for_a_gpu_is_done_for_an_array_that_a_user_brings_too(fake_c
     assert done == ["once"]
 
 
+def test_a_constant_image_beside_a_cotangent_that_is_recorded_is_not_turned(cupy):
+    x = tensor(cupy.asarray(IMAGE).transpose(0, 3, 1, 2), requires_grad=True)
+    (first,) = grad(ops.where(x > 0.5, x * x, 0.0).sum(), [x], create_graph=True)
+    (second,) = grad((first * first).sum(), [x])
+    np.testing.assert_allclose(second.numpy(), np.where(x.numpy() > 0.5, 8 * x.numpy(), 0), rtol=1e-6)
+    assert is_channels_last(second.data)
+
+
 def test_images_in_another_order_are_copied_once_for_a_convolution_and_its_derivatives(cupy):
     x = tensor(np.ascontiguousarray(IMAGE.transpose(0, 3, 1, 2)), requires_grad=True)
     y = ops.shape.channels_last(x)
