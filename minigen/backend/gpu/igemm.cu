@@ -211,7 +211,7 @@ igemm(const float* __restrict__ image, const float* __restrict__ matrix, const f
             float x = sums[i / 2][j][i % 2 * 2], y = sums[i / 2][j][i % 2 * 2 + 1];
             if (bias && n < N) x += bias[n];
             if (bias && n + 1 < N) y += bias[n + 1];
-            x = leaky(x, slope), y = leaky(y, slope);
+            if (slope != 1) x = leaky(x, slope), y = leaky(y, slope);    // without the "if" registers spill
             float* o = out + (long long)row * N + n;
             if (N % 2 == 0 && n < N) *(float2*)o = make_float2(x, y);
             else {
