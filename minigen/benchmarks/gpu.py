@@ -25,7 +25,7 @@ from typing import NamedTuple
 from ..backend.precision import possible
 from ..run import save_json
 from . import gpu_report
-from .gpu_floors import floors
+from .gpu_floors import floors, least
 from .gpu_processes import Clock, Worker, WorkerError, processors
 from .rounds import ratio
 
@@ -54,8 +54,7 @@ LAST = 8.0  # s that are kept for the end
 
 def measure(args, kind):
     """What a `kind` of Bench finds, as a dict that JSON can hold. Exits with a sentence where CuPy cannot be used."""
-    size = REHEARSAL if args.rehearse else FULL
-    bench = kind(args, size, Clock(args.minutes - LAST / 60))
+    bench = kind(args, REHEARSAL if args.rehearse else FULL, Clock(args.minutes - LAST / 60))
     try:
         bench.run()
     finally:
@@ -244,7 +243,7 @@ class Bench:
             "facts": facts,
             "errors": errors,
             **self.compared(times),
-            "floor": self.floor(workload, precision),
+            "floor": least(self.found["floors"].get(workload), self.found["ceilings"], precision),
         }
 
     def start(self, worker, key, workload, precision):
@@ -273,14 +272,6 @@ class Bench:
         best = min((n for n in times if n.startswith("torch")), key=lambda n: statistics.median(times[n]), default=None)
         over = lambda other: ratio(times, own, other) if own and other in times else None
         return {"own": own, "best": best, "/best": over(best), "/eager": over("torch eager")}
-
-    def floor(self, workload, precision):
-        """ms that the step takes at least, by operations and by bytes, at what the device reached."""
-        counts, ceilings = self.found["floors"].get(workload), self.found["ceilings"]
-        if not counts or not ceilings:
-            return None
-        moved = {"bytes": 1e3 * counts["bytes"] / ceilings["bytes/s"]}
-        return moved | ({"operations": 1e3 * counts["flops"] / ceilings[precision]} if precision in ceilings else {})
 
     # --------------------------------------------------------------------------------------------- 4. within a step
 

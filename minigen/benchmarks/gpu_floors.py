@@ -30,6 +30,17 @@ def floors(workload, batch, thin=1):
     return {k: low[k] + (high[k] - low[k]) / (FEW[1] - FEW[0]) * (batch - FEW[0]) for k in low}
 
 
+def least(counts, ceilings, precision):
+    """ms that a step takes at least, by operations and by bytes, at what the device reached; None where one is unknown.
+
+    counts: of `floors`.  ceilings: {"bytes/s", precision: FLOP/s}.
+    """
+    if not counts or not ceilings:
+        return None
+    moved = {"bytes": 1e3 * counts["bytes"] / ceilings["bytes/s"]}
+    return moved | ({"operations": 1e3 * counts["flops"] / ceilings[precision]} if precision in ceilings else {})
+
+
 def count(workload, batch, thin):
     run = training(WORKLOADS[workload](Generator(0), thin=thin), batch)
     steps = math.lcm(*(o.every for o in run.objectives))
