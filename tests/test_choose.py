@@ -1,7 +1,6 @@
 """--backend auto: a trial on both devices; the faster one is taken, and the times are told."""
 
 import sys
-import time
 
 import pytest
 from backend.fake_cupy import installed
@@ -20,8 +19,23 @@ class Sleeper:
         self.objectives = [Objective("D", None, []), Objective("G", None, [], every=every)]
 
     def step(self):
-        time.sleep(self.seconds)
+        Clock.now += self.seconds
         self.steps += 1
+
+
+class Clock:
+    """In the place of `time`: it goes on when a Sleeper takes a step."""
+
+    now = 0.0
+
+    @classmethod
+    def perf_counter(cls):
+        return cls.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    monkeypatch.setattr(choose, "time", Clock)
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +46,7 @@ def short(monkeypatch):
 @pytest.mark.parametrize(
     ("gpu", "cpu", "name"), [(0.001, 0.005, "cupy"), (0.005, 0.001, "numpy"), (0.001, 0.05, "cupy")]
 )
-def test_the_faster_device_is_taken_and_the_times_are_told(gpu, cpu, name, fake_cupy):
+def test_the_faster_device_is_taken_and_the_times_are_told(gpu, cpu, name, fake_cupy, clock):
     said = []
     chosen, why = choose.choose(lambda: Sleeper({"cupy": gpu, "numpy": cpu}), said.append)
     assert said == ["--backend auto: trying the GPU and the CPU. " + choose.FIRST_TIME]
@@ -41,13 +55,13 @@ def test_the_faster_device_is_taken_and_the_times_are_told(gpu, cpu, name, fake_
     assert why.endswith({"cupy": "so it is CuPy.", "numpy": "so it is NumPy."}[name])
 
 
-def test_every_objective_has_its_turn_before_a_time_is_taken():
+def test_every_objective_has_its_turn_before_a_time_is_taken(clock):
     training = Sleeper({"numpy": 0.001}, every=5)
     choose.seconds_a_step(training)
     assert training.steps % 5 == 0 and training.steps >= 25
 
 
-def test_a_device_that_is_plainly_slower_is_not_tried_for_long():
+def test_a_device_that_is_plainly_slower_is_not_tried_for_long(clock):
     training = Sleeper({"numpy": 0.03})
     assert choose.seconds_a_step(training, enough=0.001) >= 0.03
     assert training.steps == 1
